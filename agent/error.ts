@@ -81,14 +81,17 @@ export type Code = keyof typeof REMEDY;
 
 export interface ErrorDetail {
   readonly cause?: unknown;
+  /** The rule that was not met, where there are several: a predicate's code of the verdict, or a field's name. */
+  readonly predicate?: string | undefined;
   /** What the rule wanted, and what was there; both printable, never secret. */
-  readonly expected?: string;
-  readonly found?: string;
+  readonly expected?: string | undefined;
+  readonly found?: string | undefined;
 }
 
 /** What happened and why; `code` says what kind it is, `REMEDY[code]` what to do. */
 export class SealetError extends Error {
   readonly code: Code;
+  readonly predicate: string | undefined;
   readonly expected: string | undefined;
   readonly found: string | undefined;
 
@@ -96,6 +99,7 @@ export class SealetError extends Error {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
     this.name = "SealetError";
     this.code = code;
+    this.predicate = detail.predicate;
     this.expected = detail.expected;
     this.found = detail.found;
   }
