@@ -1,0 +1,211 @@
+/**
+ * Bounds-checked reading of byte formats: a sequential reader for formats with lengths in them, and fixed structures
+ * as tables. Never reads past the end, never copies without need, never guesses.
+ */
+import { Malformed } from "./malformed.ts";
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+export function hex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += HEX[byte];
+  return text;
+}
+
+/** @throws Malformed for anything but an even number of hex digits */
+export function fromHex(text: string, what = "hex"): Uint8Array<ArrayBuffer> {
+  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text))
+    throw new Malformed("ENCODING", what, 0, "not an even number of hex digits");
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+export function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** UTF-8 without replacement characters. */
+export function utf8(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new Malformed("ENCODING", what, 0, "not UTF-8");
+  }
+}
+
+/** Reads front to back; each read names what it is after, and a short buffer is refused with that name. */
+export class Reader {
+  readonly what: string;
+  readonly bytes: Uint8Array;
+  #at = 0;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.what = what;
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  get remaining(): number {
+    return this.bytes.length - this.#at;
+  }
+
+  #advance(size: number, field: string): number {
+    if (size > this.remaining)
+      throw new Malformed(
+        "TRUNCATED",
+        this.what,
+        this.#at,
+        `${field} needs ${size} bytes, ${this.remaining} are left`,
+      );
+    const at = this.#at;
+    this.#at += size;
+    return at;
+  }
+
+  u8(field: string): number {
+    return this.#view.getUint8(this.#advance(1, field));
+  }
+  u16le(field: string): number {
+    return this.#view.getUint16(this.#advance(2, field), true);
+  }
+  u16be(field: string): number {
+    return this.#view.getUint16(this.#advance(2, field), false);
+  }
+  u32le(field: string): number {
+    return this.#view.getUint32(this.#advance(4, field), true);
+  }
+  u32be(field: string): number {
+    return this.#view.getUint32(this.#advance(4, field), false);
+  }
+  u64le(field: string): bigint {
+    return this.#view.getBigUint64(this.#advance(8, field), true);
+  }
+  u64be(field: string): bigint {
+    return this.#view.getBigUint64(this.#advance(8, field), false);
+  }
+
+  /** A view, not a copy. */
+  take(size: number, field: string): Uint8Array {
+    const at = this.#advance(size, field);
+    return this.bytes.subarray(at, at + size);
+  }
+
+  /** What is left, as a view; the reader is at its end then. */
+  rest(): Uint8Array {
+    return this.take(this.remaining, "rest");
+  }
+
+  /** A reader of its own over the next `size` bytes: what is nested can't read past its own length. */
+  nested(size: number, what: string): Reader {
+    return new Reader(this.take(size, what), what);
+  }
+
+  end(): void {
+    if (this.remaining !== 0)
+      throw new Malformed("TRAILING", this.what, this.#at, `${this.remaining} bytes after the end`);
+  }
+
+  fail(code: Malformed["code"], why: string): never {
+    throw new Malformed(code, this.what, this.#at, why);
+  }
+}
+
+/** `zero`: reserved, must be zero. Integers are little-endian. */
+export type Kind = "u8" | "u16" | "u32" | "u64" | "bytes" | "zero";
+export type Row = readonly [name: string, offset: number, size: number, kind: Kind];
+
+interface KindType {
+  u8: number;
+  u16: number;
+  u32: number;
+  u64: bigint;
+  bytes: Uint8Array;
+  zero: never;
+}
+
+export type Decoded<Rows extends readonly Row[]> = {
+  readonly [R in Rows[number] as R[3] extends "zero" ? never : R[0]]: KindType[R[3]];
+};
+
+export interface Structure<Rows extends readonly Row[]> {
+  readonly name: string;
+  readonly size: number;
+  readonly rows: Rows;
+  /** @throws Malformed unless `bytes` has the structure's size. Reserved rows are not looked at: see `reserved`. */
+  decode(bytes: Uint8Array): Decoded<Rows>;
+  /** The first reserved byte that is not zero. */
+  reserved(bytes: Uint8Array): { readonly name: string; readonly offset: number } | undefined;
+}
+
+const INTEGER_SIZE: Readonly<Partial<Record<Kind, number>>> = { u8: 1, u16: 2, u32: 4, u64: 8 };
+
+/** Why the rows don't tile `size` bytes, or undefined. Exported for the test that asks it of every table. */
+export function tileProblem(size: number, rows: readonly Row[]): string | undefined {
+  let at = 0;
+  for (const [name, offset, length, kind] of rows) {
+    if (offset !== at) return `${name} is at ${offset}, the row before ends at ${at}`;
+    if ((INTEGER_SIZE[kind] ?? length) !== length) return `${name} is a ${kind} of ${length} bytes`;
+    at += length;
+  }
+  return at === size ? undefined : `the rows end at ${at}, the structure at ${size}`;
+}
+
+/** A fixed structure from its table. Throws at module load where the rows do not tile it exactly. */
+export function structure<const Rows extends readonly Row[]>(
+  name: string,
+  size: number,
+  rows: Rows,
+): Structure<Rows> {
+  const problem = tileProblem(size, rows);
+  if (problem !== undefined) throw new Error(`${name}: ${problem}`);
+  return {
+    name,
+    size,
+    rows,
+    decode(bytes) {
+      if (bytes.length < size)
+        throw new Malformed("TRUNCATED", name, bytes.length, `${size} bytes are needed`);
+      if (bytes.length > size) throw new Malformed("TRAILING", name, size, `${bytes.length - size} too many`);
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const fields: Record<string, number | bigint | Uint8Array> = {};
+      for (const [field, offset, length, kind] of rows) {
+        if (kind === "bytes") fields[field] = bytes.subarray(offset, offset + length);
+        else if (kind === "u8") fields[field] = view.getUint8(offset);
+        else if (kind === "u16") fields[field] = view.getUint16(offset, true);
+        else if (kind === "u32") fields[field] = view.getUint32(offset, true);
+        else if (kind === "u64") fields[field] = view.getBigUint64(offset, true);
+      }
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the loop above is what the type says
+      return fields as Decoded<Rows>;
+    },
+    reserved(bytes) {
+      for (const [field, offset, length, kind] of rows) {
+        if (kind !== "zero") continue;
+        for (let i = offset; i < offset + length; i++) if (bytes[i] !== 0) return { name: field, offset: i };
+      }
+      return undefined;
+    },
+  };
+}
