@@ -29,6 +29,7 @@ export const REMEDY = {
     "Check that the KMS runs and that the node reaches its endpoints; the agent repeats by itself.",
   KMS_UNTRUSTED:
     "The KMS does not have the key that initdata pins: check the endpoints, or make the initdata again.",
+  KMS_BUSY: "The KMS has more requests than it takes at once; the agent repeats by itself.",
   PROTOCOL_VERSION: "Update the older of agent and KMS: they have no protocol version in common.",
   REQUEST_INVALID: "The request is not well-formed; agent and KMS may be of different versions.",
   NONCE_INVALID: "The challenge was used, has expired or is not the KMS's own; the agent asks for a new one.",

@@ -61,11 +61,8 @@ export const GRPC_STATUS = {
 
 const CODE_KEY = "sealet-code";
 /** Binary (`-bin`), since they may hold any text. */
-const DETAIL_KEYS = {
-  predicate: "sealet-predicate-bin",
-  expected: "sealet-expected-bin",
-  found: "sealet-found-bin",
-} as const;
+const DETAILS = ["predicate", "expected", "found"] as const;
+const keyOf = (detail: (typeof DETAILS)[number]) => `sealet-${detail}-bin`;
 /** A peer's words end in logs and on screens: longer ones are cut. */
 const MAX_DETAIL = 1024;
 
@@ -83,9 +80,9 @@ export function toStatus(thrown: unknown): StatusReply {
       : new SealetError("INTERNAL", "An internal error; this side's log has it.");
   const metadata = new Metadata();
   metadata.set(CODE_KEY, error.code);
-  for (const [field, key] of Object.entries(DETAIL_KEYS)) {
-    const value = error[field as keyof typeof DETAIL_KEYS];
-    if (value !== undefined) metadata.set(key, Buffer.from(value.slice(0, MAX_DETAIL)));
+  for (const detail of DETAILS) {
+    const value = error[detail];
+    if (value !== undefined) metadata.set(keyOf(detail), Buffer.from(value.slice(0, MAX_DETAIL)));
   }
   return { code: GRPC_STATUS[error.code], details: error.message.slice(0, MAX_DETAIL), metadata };
 }
@@ -98,9 +95,9 @@ export function fromStatus(failure: ServiceError, unreachable: Code): SealetErro
   const named = first(failure.metadata, CODE_KEY)?.toString();
   const detail = {
     cause: failure,
-    predicate: text(failure.metadata, DETAIL_KEYS.predicate),
-    expected: text(failure.metadata, DETAIL_KEYS.expected),
-    found: text(failure.metadata, DETAIL_KEYS.found),
+    predicate: detailOf(failure.metadata, "predicate"),
+    expected: detailOf(failure.metadata, "expected"),
+    found: detailOf(failure.metadata, "found"),
   };
   const code = named !== undefined && isCode(named) ? named : codeOfStatus(failure.code, unreachable);
   return new SealetError(code, failure.details.slice(0, MAX_DETAIL) || failure.message, detail);
@@ -111,16 +108,16 @@ export function isOurs(failure: ServiceError): boolean {
   return first(failure.metadata, CODE_KEY) !== undefined;
 }
 
-function isCode(text: string): text is Code {
-  return Object.hasOwn(REMEDY, text);
+function isCode(name: string): name is Code {
+  return Object.hasOwn(REMEDY, name);
 }
 
 function first(metadata: Metadata | undefined, key: string): string | Buffer | undefined {
   return metadata?.get(key)[0];
 }
 
-function text(metadata: Metadata | undefined, key: string): string | undefined {
-  return first(metadata, key)?.toString("utf8").slice(0, MAX_DETAIL);
+function detailOf(metadata: Metadata | undefined, detail: (typeof DETAILS)[number]): string | undefined {
+  return first(metadata, keyOf(detail))?.toString("utf8").slice(0, MAX_DETAIL);
 }
 
 /** @see https://grpc.io/docs/guides/status-codes */
