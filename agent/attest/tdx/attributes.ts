@@ -1,0 +1,37 @@
+/**
+ * TD attributes and extended features by name. A bit that has no name here is reserved: it must be zero.
+ *
+ * @see Intel TDX Module 1.5 ABI, TD ATTRIBUTES, XFAM; Intel SDM vol. 1, §13.1
+ */
+export const TD_ATTRIBUTE = {
+  DEBUG: 0n,
+  ICSSD: 16n,
+  SERVTD_EXT: 17n,
+  LASS: 27n,
+  SEPT_VE_DISABLE: 28n,
+  MIGRATABLE: 29n,
+  PKS: 30n,
+  KL: 31n,
+  TPA: 62n,
+  PERFMON: 63n,
+} as const satisfies Record<string, bigint>;
+
+export type TdAttribute = keyof typeof TD_ATTRIBUTE;
+
+export const TD_ATTRIBUTES = Object.keys(TD_ATTRIBUTE) as readonly TdAttribute[];
+
+/** XFAM bits 0 and 1 (x87, SSE) are fixed to one. */
+export const XFAM_FIXED = 0x3n;
+
+export const isSet = (value: bigint, bit: bigint): boolean => ((value >> bit) & 1n) === 1n;
+
+export function attributeNames(value: bigint): TdAttribute[] {
+  return TD_ATTRIBUTES.filter((name) => isSet(value, TD_ATTRIBUTE[name]));
+}
+
+/** Bits that no name stands for. */
+export function reservedAttributes(value: bigint): bigint {
+  return TD_ATTRIBUTES.reduce((left, name) => left & ~(1n << TD_ATTRIBUTE[name]), value);
+}
+
+export const mask = (value: bigint): string => `0x${value.toString(16).padStart(16, "0")}`;
