@@ -80,6 +80,10 @@ export const REMEDY = {
 
 export type Code = keyof typeof REMEDY;
 
+export function isCode(name: string): name is Code {
+  return Object.hasOwn(REMEDY, name);
+}
+
 export interface ErrorDetail {
   readonly cause?: unknown;
   /** The rule that was not met, where there are several: a predicate's code of the verdict, or a field's name. */

@@ -3,7 +3,7 @@
  * and the same error. What is not a `SealetError` crosses as INTERNAL without its message: that is for this side's log.
  */
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { type Code, REMEDY, SealetError } from "../error.ts";
+import { type Code, SealetError, isCode } from "../error.ts";
 
 export const GRPC_STATUS = {
   TEE_ABSENT: status.FAILED_PRECONDITION,
@@ -106,10 +106,6 @@ export function fromStatus(failure: ServiceError, unreachable: Code): SealetErro
 /** Whether the answer came from sealet: nothing of ours stands in the trailer of a connection that failed. */
 export function isOurs(failure: ServiceError): boolean {
   return first(failure.metadata, CODE_KEY) !== undefined;
-}
-
-function isCode(name: string): name is Code {
-  return Object.hasOwn(REMEDY, name);
 }
 
 function first(metadata: Metadata | undefined, key: string): string | Buffer | undefined {

@@ -1,0 +1,101 @@
+/**
+ * The boot's events, numbered: in memory for the API and in a file on /run, so that the next agent of the same boot
+ * goes on with the numbers and a reader misses nothing. Bounded: the oldest half goes when it is full.
+ *
+ * Must never hold a secret: events are made of codes, names, numbers and messages of `SealetError`.
+ */
+import { appendFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import { type Code, isCode } from "../error.ts";
+import type { Clock } from "./clock.ts";
+import { PHASES } from "./phase.ts";
+
+const eventSchema = z.strictObject({
+  /** From 1, without gaps, within one boot of the machine. */
+  sequence: z.int().positive(),
+  timeUnixMs: z.int(),
+  /** A phase of the boot, or what else the agent does. */
+  phase: z.enum([...PHASES, "lease", "lock", "agent"]),
+  kind: z.enum(["started", "done", "skipped", "retried", "failed", "note"]),
+  durationMs: z.number().nonnegative(),
+  code: z.custom<Code>((code) => typeof code === "string" && isCode(code)).optional(),
+  message: z.string(),
+});
+
+export type Event = Readonly<z.infer<typeof eventSchema>>;
+export type NewEvent = Pick<Event, "phase" | "kind" | "message"> & { durationMs?: number; code?: Code };
+
+const CAPACITY = 2000;
+
+export class Journal {
+  readonly #path: string | undefined;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<(event: Event) => void>();
+  #events: Event[] = [];
+
+  /** @param path a file on /run, or undefined to keep events in memory only */
+  constructor(clock: Clock, path?: string) {
+    this.#clock = clock;
+    this.#path = path;
+    if (path !== undefined) this.#events = readEvents(path);
+  }
+
+  append(event: NewEvent): Event {
+    const sequence = (this.#events.at(-1)?.sequence ?? 0) + 1;
+    const entry: Event = { durationMs: 0, ...event, sequence, timeUnixMs: this.#clock.wall() };
+    this.#events.push(entry);
+    if (this.#events.length > CAPACITY) {
+      this.#events = this.#events.slice(-CAPACITY / 2);
+      if (this.#path !== undefined) rewrite(this.#path, this.#events);
+    } else if (this.#path !== undefined) {
+      appendFileSync(this.#path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
+    }
+    for (const listener of this.#listeners) listener(entry);
+    return entry;
+  }
+
+  /** What is kept of the events after this number. */
+  after(sequence: number): readonly Event[] {
+    return this.#events.filter((event) => event.sequence > sequence);
+  }
+
+  /** @returns ends the subscription */
+  subscribe(listener: (event: Event) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** A line that is cut, since the agent was killed while it wrote, ends the list; what comes after it is not trusted. */
+function readEvents(path: string): Event[] {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+  const lines = text.split("\n");
+  const events: Event[] = [];
+  for (const line of lines.slice(0, -1)) {
+    const event = parseEvent(line);
+    if (event === undefined || event.sequence !== (events.at(-1)?.sequence ?? event.sequence - 1) + 1) break;
+    events.push(event);
+  }
+  if (events.length !== lines.length - 1 || lines.at(-1) !== "") rewrite(path, events);
+  return events;
+}
+
+function parseEvent(line: string): Event | undefined {
+  try {
+    return eventSchema.parse(JSON.parse(line));
+  } catch {
+    return undefined;
+  }
+}
+
+function rewrite(path: string, events: readonly Event[]): void {
+  const next = `${path}.next`;
+  writeFileSync(next, events.map((event) => `${JSON.stringify(event)}\n`).join(""), { mode: 0o600 });
+  renameSync(next, path);
+}

@@ -1,0 +1,47 @@
+/**
+ * What the next agent of the same boot must know of this one: the lease, and which evidence got it. On /run, so a boot
+ * never sees an earlier one's. Nothing secret; what it claims gives no key.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+
+const schema = z.strictObject({
+  lease: z.strictObject({
+    id: z.string(),
+    durationMs: z.number().positive(),
+    /** By `Clock.monotonic()`, which goes on counting for the next agent. */
+    heldUntil: z.number(),
+  }),
+  uuid: z.string(),
+  evidenceSha256: z.string(),
+  attestedUnixMs: z.number(),
+});
+
+export type Session = Readonly<z.infer<typeof schema>>;
+
+export class SessionFile {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** @returns nothing where there is none, or none that can be read: the disk's keys are then asked for again */
+  read(): Session | undefined {
+    try {
+      return schema.parse(JSON.parse(readFileSync(this.#path, "utf8")));
+    } catch {
+      return undefined;
+    }
+  }
+
+  write(session: Session): void {
+    const next = `${this.#path}.next`;
+    writeFileSync(next, JSON.stringify(session), { mode: 0o600 });
+    renameSync(next, this.#path);
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
+  }
+}
