@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { Journal } from "../../agent/boot/journal.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
+const note = (message: string) => ({ phase: "agent", kind: "note", message }) as const;
+
 describe("event journal", () => {
   let folder: string;
   let path: string;
   const clock = new VirtualClock();
-  const note = (message: string) => ({ phase: "agent", kind: "note", message }) as const;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "sealet-journal-"));
     path = join(folder, "events.jsonl");

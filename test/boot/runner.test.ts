@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import { assert as holds, double, integer, property } from "fast-check";
 import { Journal } from "../../agent/boot/journal.ts";
 import type { Phase } from "../../agent/boot/phase.ts";
 import { mayRetry, retryDelay } from "../../agent/boot/retry.ts";
@@ -32,9 +32,12 @@ describe("phase runner", () => {
   });
 
   it("aborts a phase at its timeout and names that as the reason", async () => {
-    const hang: Phase["run"] = ({ signal }) =>
-      new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
-    const { runner, clock } = runnerOf([phase({ run: hang })]);
+    const { runner, clock } = runnerOf([
+      phase({
+        run: ({ signal }) =>
+          new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted")))),
+      }),
+    ]);
     const result = runner.run();
     await clock.pass(1001);
     const ended = await result;
@@ -43,10 +46,10 @@ describe("phase runner", () => {
 
   it("waits for a phase that does not heed its timeout, and never runs it twice at once", async () => {
     let running = 0;
-    let finish = (): void => undefined;
+    const finish = new AbortController();
     const run: Phase["run"] = async () => {
       assert.equal(++running, 1);
-      await new Promise<void>((resolve) => (finish = resolve));
+      await new Promise((resolve) => finish.signal.addEventListener("abort", resolve));
       running--;
       return { done: "late" };
     };
@@ -54,14 +57,17 @@ describe("phase runner", () => {
     const result = runner.run();
     await clock.pass(60_000);
     assert.ok(journal.after(0).some((event) => event.kind === "note" && event.code === "TIMEOUT"));
-    finish();
+    finish.abort();
     assert.deepEqual(await result, { end: "complete" });
   });
 
   it("ends a wait between attempts as soon as it is stopped", async () => {
     const stop = new AbortController();
-    const run = () => Promise.reject(new SealetError("KMS_UNREACHABLE", "Nobody answers"));
-    const { runner, clock } = runnerOf([phase({ retry: "while-it-heals", run })], stop.signal);
+    const unreachable = new SealetError("KMS_UNREACHABLE", "Nobody answers");
+    const { runner, clock } = runnerOf(
+      [phase({ retry: "while-it-heals", run: () => Promise.reject(unreachable) })],
+      stop.signal,
+    );
     const result = runner.run();
     await clock.until(() => runner.states.get("detect")?.state === "retrying");
     stop.abort();
@@ -79,15 +85,11 @@ describe("phase runner", () => {
 
 describe("backoff", () => {
   it("has full jitter, doubles, and ends at 30 s", () => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 10_000 }),
-        fc.double({ min: 0, max: 0.999, noNaN: true }),
-        (n, random) => {
-          const delay = retryDelay(n, random);
-          assert.ok(delay >= 0 && delay <= Math.min(30_000, 250 * 2 ** (n - 1)));
-        },
-      ),
+    holds(
+      property(integer({ min: 1, max: 10_000 }), double({ min: 0, max: 0.999, noNaN: true }), (n, random) => {
+        const delay = retryDelay(n, random);
+        assert.ok(delay >= 0 && delay <= Math.min(30_000, 250 * 2 ** (n - 1)));
+      }),
     );
     assert.equal(retryDelay(1, 0.999), 250);
     assert.equal(retryDelay(50, 0.5), 15_000);
