@@ -1,19 +1,22 @@
 /**
  * `npm test`: sets up what each layer of tests needs and runs it; `npm run test:unit` and so on run one layer.
- * Each layer closes with a line `layer: N passed, N failed`; a layer after a failed one does not run.
+ * Each command of a layer closes with a line `layer: N passed, N failed`; what comes after a failed one does not run.
  */
 import { spawnSync } from "node:child_process";
 
+const mocha = (...args: string[]) => [
+  "node_modules/mocha/bin/mocha.js",
+  "--reporter",
+  "test/reporter.ts",
+  ...args,
+];
+
 /** In the order of their cost. */
-const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  unit: [
-    "node_modules/mocha/bin/mocha.js",
-    "--reporter",
-    "test/reporter.ts",
-    "test/**/!(*.uml|*.vm).test.ts",
-  ],
-  integration: ["test/uml/run.ts"],
-  vm: ["test/vm/run.ts"],
+const LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  unit: [mocha("test/**/!(*.uml|*.node|*.vm).test.ts")],
+  // Pieces inside a guest, then whole nodes as guests with the cluster on this machine.
+  integration: [["test/uml/run.ts"], mocha("--timeout", "180000", "test/**/*.node.test.ts")],
+  vm: [mocha("--timeout", "600000", "test/**/*.vm.test.ts")],
 };
 
 const wanted = process.argv.slice(2);
@@ -24,11 +27,12 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(LAYERS)) {
     process.exit(2);
   }
   console.log(`\n== ${name} ==`);
-  const { status, signal } = spawnSync(process.execPath, layer, {
-    stdio: ["ignore", "inherit", "inherit"],
-    env: { ...process.env, LAYER: name },
-  });
-  if (status !== 0) {
+  for (const command of layer) {
+    const { status, signal } = spawnSync(process.execPath, command, {
+      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, LAYER: name },
+    });
+    if (status === 0) continue;
     console.error(`The ${name} tests failed (${signal ?? `exit ${status}`}).`);
     process.exit(1);
   }
