@@ -5,10 +5,9 @@
  *
  * @see TCG PC Client Platform Firmware Profile 1.06, §3.3.4; Intel TDX Virtual Firmware Design Guide, §8
  */
-import { concat, equalBytes, Reader } from "../bytes.ts";
+import { concat, equalBytes } from "../bytes.ts";
 import type { Crypto, DigestAlgorithm } from "../crypto.ts";
-import { attempt } from "../malformed.ts";
-import { DIGEST, EVENT, MAX_LOG_SIZE, type EventLog, type LogEvent } from "./log.ts";
+import { DIGEST, EVENT, type EventLog, type LogEvent } from "./log.ts";
 
 const STARTUP_LOCALITY = new TextEncoder().encode("StartupLocality\0");
 
@@ -69,24 +68,7 @@ export async function describesItself(
   const digest = event.digests.get(DIGEST[bank].id);
   if (digest === undefined || !DESCRIBED.has(event.type)) return "undefined";
   if (equalBytes(digest, await crypto.digest(bank, event.data))) return "described";
-  // shim before 15.3 measured the variable's value without its name
-  const value = event.type === EVENT.EV_EFI_VARIABLE_AUTHORITY ? variableValue(event.data) : undefined;
-  if (value !== undefined && equalBytes(digest, await crypto.digest(bank, value))) return "described";
   return "contradicted";
-}
-
-/** VariableData of a UEFI_VARIABLE_DATA structure (PFP §10.2.6). */
-function variableValue(data: Uint8Array): Uint8Array | undefined {
-  const variable = attempt(() => {
-    const reader = new Reader(data, "UEFI variable");
-    reader.take(16, "name's GUID");
-    const nameUnits = reader.u64le("name's length");
-    const valueSize = reader.u64le("value's length");
-    if (nameUnits > MAX_LOG_SIZE || valueSize > MAX_LOG_SIZE) reader.fail("TOO_LARGE", "variable");
-    reader.take(2 * Number(nameUnits), "name");
-    return reader.take(Number(valueSize), "value");
-  });
-  return variable.ok ? variable.value : undefined;
 }
 
 /** The first event whose digest should be its data's and is not. */

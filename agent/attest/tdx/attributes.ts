@@ -18,12 +18,17 @@ export const TD_ATTRIBUTE = {
 
 export type TdAttribute = keyof typeof TD_ATTRIBUTE;
 
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of a constant
 export const TD_ATTRIBUTES = Object.keys(TD_ATTRIBUTE) as readonly TdAttribute[];
 
 /** XFAM bits 0 and 1 (x87, SSE) are fixed to one. */
 export const XFAM_FIXED = 0x3n;
 
 export const isSet = (value: bigint, bit: bigint): boolean => ((value >> bit) & 1n) === 1n;
+
+/** A TD attribute that a policy may speak of. DEBUG is none: a TD that its host may read is always refused. */
+export type PolicyAttribute = Exclude<TdAttribute, "DEBUG">;
+export const POLICY_ATTRIBUTES = TD_ATTRIBUTES.filter((name): name is PolicyAttribute => name !== "DEBUG");
 
 export function attributeNames(value: bigint): TdAttribute[] {
   return TD_ATTRIBUTES.filter((name) => isSet(value, TD_ATTRIBUTE[name]));

@@ -148,7 +148,6 @@ export interface SignedDocument {
 export interface DocumentFacts<T> {
   readonly signer: Certificate;
   readonly root: Certificate;
-  readonly rootDigest: string;
   readonly signerProblem: Problem;
   readonly signed: boolean;
   /** Read only where the signature is right. */
@@ -158,7 +157,7 @@ export interface DocumentFacts<T> {
 export async function examineDocument<T>(
   crypto: Crypto,
   { body, issuerChain }: SignedDocument,
-  name: "tcbInfo" | "enclaveIdentity",
+  name: "tcbInfo" | "enclaveIdentity" | "tcbEvaluationDataNumbers",
   parse: (body: Uint8Array) => T,
 ): Promise<Result<DocumentFacts<T>>> {
   const parsed = attempt(() => {
@@ -170,8 +169,7 @@ export async function examineDocument<T>(
   });
   if (!parsed.ok) return parsed;
   const { signer, root, envelope } = parsed.value;
-  const [rootDigest, signerSigned, signed] = await Promise.all([
-    crypto.digest("sha256", root.der),
+  const [signerSigned, signed] = await Promise.all([
     isSignedBy(crypto, signer, root.publicKey),
     signer.publicKey.kind === "p256" &&
       crypto.verify("ecdsa-p256-sha256", signer.publicKey.spki, envelope.signature, envelope.body),
@@ -181,7 +179,6 @@ export async function examineDocument<T>(
     value: {
       signer,
       root,
-      rootDigest: hex(rootDigest),
       signerProblem:
         signerProblem(signer, root) ?? (signerSigned ? undefined : "signer's certificate is not the root's"),
       signed,

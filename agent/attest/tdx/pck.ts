@@ -81,10 +81,6 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
     else entry.fail("UNSUPPORTED", `field ${arc} is not known here`);
   });
 
-  const need = <T>(field: T | undefined, name: string): T => {
-    if (field === undefined) throw new Malformed("MISSING", "SGX extension", 0, name);
-    return field;
-  };
   return {
     ppid: need(found.ppid, "PPID"),
     components: components.map((svn, i) => need(svn, `TCB component ${i + 1}`)),
@@ -114,4 +110,9 @@ function sgxType(from: Der): number {
   return more.length === 0 && value < ENUMERATED_TYPES
     ? value
     : from.fail("UNEXPECTED", "SGX type is not known");
+}
+
+function need<T>(field: T | undefined, name: string): T {
+  if (field === undefined) throw new Malformed("MISSING", "SGX extension", 0, name);
+  return field;
 }

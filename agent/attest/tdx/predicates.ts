@@ -63,6 +63,7 @@ export const TDX_PREDICATES = {
   "tdx.qe-identity.signature": "The QE identity is signed by its signer",
   "tdx.qe-identity.current": "The QE identity is current",
 
+  "tdx.collateral.floor": "No part of the collateral is older than what the policy's author had seen",
   "tdx.tcb.evaluation-number":
     "TCB info's and QE identity's tcbEvaluationDataNumber are not below the policy's floor",
   "tdx.tcb.evaluation-equal": "TCB info and QE identity are of the same TCB evaluation",
@@ -78,4 +79,5 @@ export const TDX_PREDICATES = {
 export type TdxCode = keyof typeof TDX_PREDICATES;
 
 /** Without an answer to each of these nothing is accepted. */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of a constant
 export const TDX_DEMANDED = Object.keys(TDX_PREDICATES) as readonly TdxCode[];

@@ -75,7 +75,7 @@ export type BodyType = keyof typeof BODY;
 /** An SGX report body: the quoting enclave's, signed by the platform's PCK. @see Intel SDM vol. 3D, table 38-21 */
 export const QE_REPORT = structure("QE report", 384, [
   ["cpuSvn", 0, 16, "bytes"],
-  ["miscSelect", 16, 4, "u32"],
+  ["miscSelect", 16, 4, "bytes"],
   ["reserved1", 20, 28, "zero"],
   ["attributes", 48, 16, "bytes"],
   ["mrEnclave", 64, 32, "bytes"],
@@ -94,7 +94,9 @@ type Td15Extended = Decoded<typeof TD_1_5_EXTENDED>;
 
 /** What every body has, and by its type what only the newer ones have. */
 export type TdReport =
-  { type: 2; fields: Td10 } | { type: 3; fields: Td15 } | { type: 4; fields: Td15Extended };
+  | { readonly type: 2; readonly fields: Td10 }
+  | { readonly type: 3; readonly fields: Td15 }
+  | { readonly type: 4; readonly fields: Td15Extended };
 
 export interface Quote {
   readonly version: 4 | 5;
@@ -173,7 +175,7 @@ export function parseQuote(bytes: Uint8Array): Quote {
   return {
     version,
     header,
-    td: { type, fields: body.decode(bodyBytes) } as TdReport,
+    td: decodeBody(type, bodyBytes),
     signedBytes,
     signature,
     attestationKey,
@@ -186,6 +188,12 @@ export function parseQuote(bytes: Uint8Array): Quote {
     trailing: quote.rest(),
     reserved: HEADER.reserved(headerBytes) ?? QE_REPORT.reserved(qeReportBytes),
   };
+}
+
+function decodeBody(type: BodyType, bytes: Uint8Array): TdReport {
+  if (type === 2) return { type, fields: BODY[2].decode(bytes) };
+  if (type === 3) return { type, fields: BODY[3].decode(bytes) };
+  return { type, fields: BODY[4].decode(bytes) };
 }
 
 function bodyType(quote: Reader): BodyType {

@@ -87,26 +87,24 @@ export function matchModule(info: TcbInfo, teeTcbSvn: Uint8Array): ModuleMatch {
 }
 
 /** An old component makes an otherwise current platform old; a revoked one makes all revoked. */
-export function converge<S extends TcbStatus>(
-  status: S,
-  component: ModuleStatus | "NotSupported",
-): S | TcbStatus {
+export function converge(status: TcbStatus, component: ModuleStatus | "NotSupported"): TcbStatus {
   if (status === "Revoked" || component === "Revoked") return "Revoked";
   if (status === "NotSupported" || component === "NotSupported") return "NotSupported";
   if (component === "UpToDate") return status;
-  switch (status) {
-    case "UpToDate":
-    case "SWHardeningNeeded":
-    case "TDRelaunchAdvised":
-      return "OutOfDate";
-    case "ConfigurationNeeded":
-    case "ConfigurationAndSWHardeningNeeded":
-    case "TDRelaunchAdvisedConfigurationNeeded":
-      return "OutOfDateConfigurationNeeded";
-    default:
-      return status;
-  }
+  return OUTDATED[status];
 }
+
+/** What a status becomes where the module or the quoting enclave is out of date. */
+const OUTDATED = {
+  UpToDate: "OutOfDate",
+  SWHardeningNeeded: "OutOfDate",
+  TDRelaunchAdvised: "OutOfDate",
+  OutOfDate: "OutOfDate",
+  ConfigurationNeeded: "OutOfDateConfigurationNeeded",
+  ConfigurationAndSWHardeningNeeded: "OutOfDateConfigurationNeeded",
+  TDRelaunchAdvisedConfigurationNeeded: "OutOfDateConfigurationNeeded",
+  OutOfDateConfigurationNeeded: "OutOfDateConfigurationNeeded",
+} as const satisfies Record<Exclude<TcbStatus, "Revoked" | "NotSupported">, TcbStatus>;
 
 export interface TcbEvidence {
   readonly platform: PlatformTcb;
@@ -137,7 +135,7 @@ export function rateTcb(info: TcbInfo, evidence: TcbEvidence): TcbRating {
     tcbDate: dates.reduce((oldest, date) =>
       oldest === undefined || date === undefined ? undefined : Math.min(oldest, date),
     ),
-    advisories: [...new Set(levels.flatMap((matched) => matched?.advisories ?? []))].sort(),
+    advisories: [...new Set(levels.flatMap((matched) => matched?.advisories ?? []))].toSorted(),
     platform: platformStatus,
     module: moduleStatus,
     quotingEnclave: qeStatus,

@@ -1,0 +1,96 @@
+/**
+ * Keeps what was found out about platforms and collateral (`facts.ts`), so that a platform that is known costs one
+ * signature. It keeps facts of bytes, never decisions: time, revocation, TCB and policy are judged anew each time.
+ * Bounded. Collateral is known by the identity of its object, so who gives it must not change its bytes afterwards.
+ */
+import { equalBytes, hex } from "../bytes.ts";
+import type { Crypto } from "../crypto.ts";
+import type { Result } from "../malformed.ts";
+import type { Certificate } from "../x509.ts";
+import { parseQeIdentity, parseTcbInfo, type QeIdentity, type TcbInfo } from "./documents.ts";
+import {
+  examineCrl,
+  examineDocument,
+  examinePlatform,
+  type CrlFacts,
+  type DocumentFacts,
+  type PlatformFacts,
+  type SignedDocument,
+} from "./facts.ts";
+import type { Quote } from "./quote.ts";
+
+interface KnownPlatform {
+  /** Copied: what it was computed from, whole. */
+  readonly bytes: Uint8Array;
+  readonly facts: Result<PlatformFacts>;
+}
+
+interface KnownCrl {
+  readonly issuerKey: Uint8Array;
+  readonly facts: Promise<Result<CrlFacts>>;
+}
+
+export class TdxMemo {
+  readonly #crypto: Crypto;
+  readonly #maxPlatforms: number;
+  /** By the QE report's signature; least recently used first. */
+  readonly #platforms = new Map<string, KnownPlatform>();
+  readonly #tcbInfo = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<TcbInfo>>>>();
+  readonly #qeIdentity = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<QeIdentity>>>>();
+  readonly #crls = new WeakMap<Uint8Array, KnownCrl>();
+
+  constructor(crypto: Crypto, maxPlatforms = 4096) {
+    this.#crypto = crypto;
+    this.#maxPlatforms = maxPlatforms;
+  }
+
+  async platform(quote: Quote): Promise<Result<PlatformFacts>> {
+    const name = hex(quote.qeReportSignature);
+    const known = this.#platforms.get(name);
+    if (known !== undefined && equalBytes(known.bytes, quote.platformBytes)) {
+      this.#platforms.delete(name);
+      this.#platforms.set(name, known);
+      return known.facts;
+    }
+    const facts = await examinePlatform(this.#crypto, quote);
+    // INVARIANT: only what is signed all the way is kept, so that junk can't push out what is good
+    if (facts.ok && isSound(facts.value)) {
+      const [oldest] = this.#platforms.keys();
+      if (oldest !== undefined && this.#platforms.size >= this.#maxPlatforms) this.#platforms.delete(oldest);
+      this.#platforms.set(name, { bytes: quote.platformBytes.slice(), facts });
+    }
+    return facts;
+  }
+
+  tcbInfo(document: SignedDocument): Promise<Result<DocumentFacts<TcbInfo>>> {
+    return once(this.#tcbInfo, document, () =>
+      examineDocument(this.#crypto, document, "tcbInfo", parseTcbInfo),
+    );
+  }
+
+  qeIdentity(document: SignedDocument): Promise<Result<DocumentFacts<QeIdentity>>> {
+    return once(this.#qeIdentity, document, () =>
+      examineDocument(this.#crypto, document, "enclaveIdentity", parseQeIdentity),
+    );
+  }
+
+  crl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {
+    const known = this.#crls.get(der);
+    if (known !== undefined && equalBytes(known.issuerKey, issuer.publicKey.spki)) return known.facts;
+    const facts = examineCrl(this.#crypto, der, issuer);
+    this.#crls.set(der, { issuerKey: issuer.publicKey.spki.slice(), facts });
+    return facts;
+  }
+}
+
+function isSound(facts: PlatformFacts): boolean {
+  return facts.signatureProblem === undefined && facts.qeReportSigned && facts.attestationKeyBound;
+}
+
+function once<K extends object, V>(known: WeakMap<K, V>, key: K, compute: () => V): V {
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const value = compute();
+  known.set(key, value);
+  return value;
+}

@@ -1,0 +1,201 @@
+/**
+ * Appraises a TDX quote: bytes, collateral, policy and time in, verdict out. Every predicate is closed: what can't be
+ * answered counts as not evaluated, and nothing is accepted then.
+ *
+ * @see Intel SGX DCAP ECDSA Quote Verification Library, §4.1.2.4; field order of Intel's own checks is not kept
+ */
+import { fromHex, hex, isZero } from "../bytes.ts";
+import type { Crypto } from "../crypto.ts";
+import { eventName, parseEventLog } from "../eventlog/log.ts";
+import { firstContradiction, replay } from "../eventlog/replay.ts";
+import { attempt, describeRefusal } from "../malformed.ts";
+import { isUnchecked } from "../policy-fields.ts";
+import { Checks, type Claims, type Verdict } from "../verdict.ts";
+import { checkCrl, checkDocument, checkFloor, checkPlatform, checkRevocation } from "./check-collateral.ts";
+import {
+  checkEvaluation,
+  checkPlatformPolicy,
+  checkQeDebug,
+  checkQeIdentity,
+  checkTcb,
+  checkTcbInfoPlatform,
+} from "./check-tcb.ts";
+import { checkTd, type TdxExpectation } from "./check-td.ts";
+import { platformClaims, quoteClaims, tcbClaims } from "./claims.ts";
+import type { CaKind, PlatformFacts, SignedDocument } from "./facts.ts";
+import { TdxMemo } from "./memo.ts";
+import { type TdxPolicy, trustedRoot } from "./policy.ts";
+import { TDX_DEMANDED, type TdxCode } from "./predicates.ts";
+import { parseQuote, type Quote } from "./quote.ts";
+
+/** Intel's endorsements as its services publish them. Never changed once given: see `memo.ts`. */
+export interface TdxCollateral {
+  /** By the platform's FMSPC as lower-case hex. */
+  readonly tcbInfo: ReadonlyMap<string, SignedDocument>;
+  readonly qeIdentity: SignedDocument | undefined;
+  /** DER. */
+  readonly rootCrl: Uint8Array | undefined;
+  readonly pckCrl: { readonly [kind in CaKind]?: Uint8Array | undefined };
+}
+
+export interface TdxInput {
+  readonly quote: Uint8Array;
+  readonly eventLog?: Uint8Array | undefined;
+  readonly collateral: TdxCollateral;
+  readonly policy: TdxPolicy;
+  /** ms since 1970. */
+  readonly at: number;
+  readonly expect: TdxExpectation;
+  readonly crypto: Crypto;
+  /** What is known from before; made with the same `crypto`. */
+  readonly memo?: TdxMemo | undefined;
+  /** Stop before the first signature where a cheaper predicate failed already: for services that are flooded. */
+  readonly brief?: boolean | undefined;
+}
+
+const INTEL_QE_VENDOR = fromHex("939a7233f79c4ca9940a0db3957f0607");
+
+export async function verifyTdx(input: TdxInput): Promise<Verdict> {
+  const checks = new Checks<TdxCode>();
+  const quote = checks.parsed(
+    "tdx.quote.format",
+    "a TDX quote",
+    attempt(() => parseQuote(input.quote)),
+  );
+  const claims = quote === undefined ? {} : await verifyQuote(checks, quote, input);
+  return checks.verdict("tdx", TDX_DEMANDED, claims);
+}
+
+async function verifyQuote(checks: Checks<TdxCode>, quote: Quote, input: TdxInput): Promise<Claims> {
+  const { policy, crypto } = input;
+  const claims = { td: quoteClaims(quote) };
+  checkShape(checks, quote);
+  checkQeDebug(checks, quote.qeReport);
+  checkTd(checks, quote.td, policy, input.expect);
+  await checkEventLog(checks, quote, input);
+  if (checks.failed && input.brief === true) return claims;
+
+  const memo = input.memo ?? new TdxMemo(crypto);
+  const [signed, platform] = await Promise.all([
+    crypto.verify("ecdsa-p256-sha256", p256Spki(quote.attestationKey), quote.signature, quote.signedBytes),
+    memo.platform(quote),
+  ]);
+  checks.check(
+    "tdx.quote.signature",
+    signed,
+    "signed by the attestation key",
+    signed ? "signed by it" : "not signed by it",
+  );
+  const facts = checks.parsed("tdx.pck.format", "PCK certificate, CA and root", platform);
+  if (facts === undefined) return claims;
+  return { ...claims, ...(await verifyPlatform(checks, quote, facts, memo, input)) };
+}
+
+async function verifyPlatform(
+  checks: Checks<TdxCode>,
+  quote: Quote,
+  facts: PlatformFacts,
+  memo: TdxMemo,
+  { policy, collateral, at }: TdxInput,
+): Promise<Claims> {
+  const { pck, ca, root, extension, caKind } = facts.chain;
+  checkPlatform(checks, facts, trustedRoot(policy), at);
+  checkPlatformPolicy(checks, extension, policy.platform);
+  const claims = { platform: platformClaims(facts.chain) };
+
+  const pckCrlBytes = caKind === undefined ? undefined : collateral.pckCrl[caKind];
+  const tcbInfoDocument = collateral.tcbInfo.get(hex(extension.fmspc));
+  const [rootCrlFacts, pckCrlFacts, tcbInfoFacts, qeIdentityFacts] = await Promise.all([
+    collateral.rootCrl && memo.crl(collateral.rootCrl, root),
+    pckCrlBytes && memo.crl(pckCrlBytes, ca),
+    tcbInfoDocument && memo.tcbInfo(tcbInfoDocument),
+    collateral.qeIdentity && memo.qeIdentity(collateral.qeIdentity),
+  ]);
+  const rootCrl = checkCrl(checks, "tdx.root-crl", rootCrlFacts, at);
+  const pckCrl = checkCrl(checks, "tdx.pck-crl", pckCrlFacts, at);
+  checkRevocation(checks, "tdx.pck.ca-revoked", rootCrl, ca);
+  checkRevocation(checks, "tdx.pck.revoked", pckCrl, pck);
+  const context = { root, rootCrl, at };
+  const info = checkDocument(checks, "tdx.tcb-info", tcbInfoFacts, context);
+  const identity = checkDocument(checks, "tdx.qe-identity", qeIdentityFacts, context);
+  checkFloor(checks, policy.collateral, [
+    ["root CRL", rootCrl?.thisUpdate],
+    ["PCK CRL", pckCrl?.thisUpdate],
+    ["TCB info", info?.issueDate],
+    ["QE identity", identity?.issueDate],
+  ]);
+  if (info !== undefined) checkTcbInfoPlatform(checks, info, extension);
+  if (identity !== undefined) checkQeIdentity(checks, quote.qeReport, identity);
+  if (info === undefined || identity === undefined) return claims;
+  checkEvaluation(checks, info, identity, policy.tcb.minimumEvaluationDataNumber);
+  const { td, qeReport } = quote;
+  const rating = checkTcb(checks, { td, qeReport, extension, info, identity, policy: policy.tcb });
+  return { ...claims, tcb: tcbClaims(rating) };
+}
+
+function checkShape(checks: Checks<TdxCode>, quote: Quote): void {
+  const { reserved, trailing, header } = quote;
+  checks.check(
+    "tdx.quote.reserved",
+    reserved === undefined,
+    "zero",
+    reserved === undefined ? "zero" : `byte ${reserved.offset} (${reserved.name}) is not`,
+  );
+  const zeros = isZero(trailing);
+  checks.check(
+    "tdx.quote.trailing",
+    zeros,
+    "nothing, or zeros",
+    `${trailing.length} bytes${zeros ? "" : ", not all zero"}`,
+  );
+  checks.equal("tdx.quote.qe-vendor", INTEL_QE_VENDOR, header.qeVendorId);
+}
+
+async function checkEventLog(checks: Checks<TdxCode>, { td }: Quote, input: TdxInput): Promise<void> {
+  const { policy, eventLog, crypto } = input;
+  if (isUnchecked(policy.eventLog)) {
+    const codes = ["tdx.event-log.format", "tdx.event-log.replay", "tdx.event-log.events"] as const;
+    for (const code of codes) checks.unchecked(code, policy.eventLog.unchecked, "not looked at");
+    return;
+  }
+  const expected = "a TCG2 event log with SHA-384";
+  const parsed = eventLog === undefined ? undefined : attempt(() => parseEventLog(eventLog));
+  const registers = parsed?.ok === true ? await replay(crypto, parsed.value, "sha384") : undefined;
+  if (parsed?.ok !== true || registers === undefined) {
+    const found =
+      parsed === undefined ? "missing" : parsed.ok ? "no SHA-384 digests" : describeRefusal(parsed.refusal);
+    checks.check("tdx.event-log.format", false, expected, found);
+    return;
+  }
+  checks.check("tdx.event-log.format", true, expected, expected);
+  const { rtmr0, rtmr1, rtmr2, rtmr3 } = td.fields;
+  const wrong = [rtmr0, rtmr1, rtmr2, rtmr3].flatMap((rtmr, i) => {
+    const replayed = hex(registers.get(i + 1) ?? new Uint8Array(48));
+    return hex(rtmr) === replayed ? [] : [`RTMR${i} ${replayed}`];
+  });
+  // register 0 stands for MRTD, which no event extends
+  const beyond = [...registers.keys()].filter((index) => index < 1 || index > 4);
+  checks.check(
+    "tdx.event-log.replay",
+    wrong.length === 0 && beyond.length === 0,
+    "the quote's RTMRs",
+    [...wrong, ...beyond.map((index) => `events of register ${index}`)].join(", ") || "the quote's RTMRs",
+  );
+  const lie = await firstContradiction(crypto, parsed.value, "sha384");
+  checks.check(
+    "tdx.event-log.events",
+    lie === undefined,
+    "digests of the data",
+    lie === undefined ? "digests of the data" : `${eventName(lie.type)} at byte ${lie.offset} has another`,
+  );
+}
+
+/** SubjectPublicKeyInfo up to the point of an uncompressed P-256 key (RFC 5480 §2). */
+const P256_PREFIX = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004");
+
+function p256Spki(point: Uint8Array): Uint8Array {
+  const spki = new Uint8Array(P256_PREFIX.length + point.length);
+  spki.set(P256_PREFIX);
+  spki.set(point, P256_PREFIX.length);
+  return spki;
+}
