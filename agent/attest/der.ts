@@ -172,10 +172,10 @@ export class Der {
     const value = this.primitive(TAG.bitString, field);
     const unused = value[0] ?? 8;
     const last = value.at(-1) ?? 0;
-    // X.690 §11.2.2: trailing zero bits are left away, so the last bit that counts is set
-    const minimal =
-      value.length === 1 ? unused === 0 : unused < 8 && (last & ((1 << (unused + 1)) - 1)) === 1 << unused;
-    if (!minimal) throw new Malformed("ENCODING", this.what, at, `${field}: not DER's named bits`);
+    // unused bits are zero (X.690 §11.2.1); that trailing zero bits be left away (§11.2.2) AMD's ASKs don't heed
+    const sound = value.length === 1 ? unused === 0 : unused < 8 && (last & ((1 << unused) - 1)) === 0;
+    if (value.length === 0 || !sound)
+      throw new Malformed("ENCODING", this.what, at, `${field}: unused bits are not zero`);
     return (bit) => ((value[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0;
   }
 

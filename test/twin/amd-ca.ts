@@ -14,9 +14,9 @@ import {
   sign,
   type KeyObject,
 } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GUID, guidBytes, type CertificateKind } from "../../agent/attest/snp/certificate-table.ts";
 import { encodeTcb, type Product, type Tcb } from "../../agent/attest/snp/product.ts";
 import { REPORT, REPORT_SIZE, SIGNED_SIZE, type Report } from "../../agent/attest/snp/report.ts";
@@ -159,13 +159,23 @@ function caExtensions(product: Product, endpoint: "vcek" | "vlek", root: boolean
   const point = der.sequence(der.context(0, der.context(0, der.tlv(0x86, Buffer.from(url)))));
   return [
     der.extension("2.5.29.19", der.sequence(der.bool(true), ...(root ? [] : [der.integer(0)])), true),
-    der.extension(
-      "2.5.29.15",
-      root ? der.bitString(Uint8Array.of(0x06), 1) : der.bitString(Uint8Array.of(0x04), 2),
-      true,
-    ),
+    der.extension("2.5.29.15", der.bitString(Uint8Array.of(root ? 0x06 : 0x04), 1), true),
     der.extension("2.5.29.31", der.sequence(point)),
   ];
+}
+
+/** Of several processes that make the same file at once, all use the first one's. @returns what the file holds */
+function createOnce(path: string, text: string): string {
+  mkdirSync(dirname(path), { recursive: true });
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, text, { mode: 0o600 });
+  try {
+    linkSync(draft, path);
+  } catch (thrown) {
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+  }
+  rmSync(draft);
+  return readFileSync(path, "utf8");
 }
 
 const KEYS = ["ark", "ask", "asvk"] as const;
@@ -179,10 +189,7 @@ function loadKeys(product: Product, dir: string): Record<(typeof KEYS)[number], 
     pem = KEYS.map(() =>
       generateKeyPairSync("rsa", { modulusLength: 4096 }).privateKey.export({ format: "pem", type: "pkcs8" }),
     ).join("");
-    mkdirSync(dir, { recursive: true });
-    writeFileSync(`${path}.${process.pid}`, pem, { mode: 0o600 });
-    renameSync(`${path}.${process.pid}`, path);
-    pem = readFileSync(path, "utf8"); // another process may have been first: all have to use the same
+    pem = createOnce(path, pem);
   }
   const blocks = pem.match(/-----BEGIN [^]*?-----END [^\n]*\n/g) ?? [];
   const [ark, ask, asvk] = blocks.map((block) => createPrivateKey(block));
@@ -240,11 +247,10 @@ function loadCertificates(
     return read();
   } catch {
     const made = make();
-    writeFileSync(
-      `${path}.${process.pid}`,
+    createOnce(
+      path,
       JSON.stringify({ ark: toText(made.ark), ask: toText(made.ask), asvk: toText(made.asvk) }),
     );
-    renameSync(`${path}.${process.pid}`, path);
     return read();
   }
 }

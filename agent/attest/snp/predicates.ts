@@ -1,0 +1,62 @@
+/** Every predicate of an SEV-SNP appraisal, with what it says. Codes are stable: they stand in audit logs. */
+export const SNP_PREDICATES = {
+  "snp.length": "The report is 1184 bytes",
+  "snp.version": "The report's version is 2 to 5",
+  "snp.reserved": "Reserved bytes are zero, those of later versions included",
+  "snp.signature-algorithm": "The signature is ECDSA P-384 with SHA-384",
+  "snp.signature-encoding": "r and s of the signature are not zero",
+  "snp.key-info": "The report is signed by a VCEK or a VLEK, and the chip's key is not masked",
+  "snp.policy-bits": "Guest policy: bit 17 is one, unknown bits are zero",
+  "snp.platform-bits": "Platform information: unknown bits are zero",
+  "snp.product": "The processor is of a product line for which there is a root",
+  "snp.certificate-table": "The certificate table is well-formed",
+  "snp.certificate": "A VCEK or VLEK certificate is there and well-formed, AMD's extensions complete",
+  "snp.certificate-kind": "The certificate is of the kind that the report names",
+  "snp.certificate-product": "The certificate is of the product line that the report names",
+  "snp.tcb-reserved": "Bytes of the TCB versions that belong to no component are zero",
+  "snp.product-allowed": "The policy allows the product line",
+
+  "snp.signer-allowed": "The policy allows this kind of key, and for a VLEK its cloud provider",
+  "snp.report-data": "The report data is what this request binds",
+  "snp.host-data": "HOST_DATA is what the policy asks for (digest of the initdata)",
+  "snp.measurement": "The launch measurement is one of those allowed",
+  "snp.vmpl": "The report was asked for at an allowed privilege level",
+  "snp.guest-policy": "The guest's policy has the bits as demanded; debugging is off",
+  "snp.guest-abi": "The guest's policy demands a firmware ABI that is not below the floor",
+  "snp.platform": "The platform's settings are as demanded",
+  "snp.guest-svn": "The guest's security version is not below the floor",
+  "snp.id-key": "The key that signed the id block is one of those allowed",
+  "snp.author-key": "The id block's author key is one of those allowed",
+  "snp.family-id": "The family id is one of those allowed",
+  "snp.image-id": "The image id is one of those allowed",
+  "snp.migration-agent": "No migration agent is bound to the guest",
+  "snp.chip-id": "A VCEK's chip is the report's; a VLEK's report names no chip",
+  "snp.chip-denied": "The chip is not on the deny list",
+  "snp.chip-allowed": "The chip is one of those allowed",
+  "snp.certificate-tcb": "The certificate is for exactly the reported TCB",
+  "snp.tcb-order": "Reported TCB is not above committed, committed not above current, in each component",
+  "snp.minimum-tcb": "The reported TCB is not below the policy's minimum in any component",
+  "snp.minimum-launch-tcb": "The TCB at launch is not below the policy's minimum in any component",
+  "snp.minimum-firmware": "The committed firmware version is not below the policy's minimum",
+  "snp.bulletins": "The firmware is not below what AMD's security bulletins demand",
+  "snp.provisional-firmware": "The current firmware is the committed one",
+  "snp.mitigations": "The mitigation vectors have the bits that the policy demands",
+
+  "snp.root": "The root certificate is there, and is the one that the policy trusts for this product line",
+  "snp.intermediate": "ASK or ASVK is there, issued under the root, and may issue",
+  "snp.issuer": "The certificate's issuer is that ASK or ASVK",
+  "snp.validity": "Root, ASK or ASVK, and the certificate are valid at the time",
+  "snp.crl": "The root's revocation list is there and well-formed",
+  "snp.crl-current": "The revocation list is current and not rolled back",
+  "snp.revocation": "ASK or ASVK is not revoked",
+  "snp.intermediate-signature": "The root signed ASK or ASVK",
+  "snp.crl-signature": "The root signed the revocation list",
+  "snp.certificate-signature": "ASK or ASVK signed the certificate",
+  "snp.report-signature": "The certificate's key signed the report",
+} as const satisfies Record<string, string>;
+
+export type SnpCode = keyof typeof SNP_PREDICATES;
+
+/** Without an answer to each of these nothing is accepted. */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of the table above
+export const SNP_DEMANDED = Object.keys(SNP_PREDICATES) as readonly SnpCode[];
