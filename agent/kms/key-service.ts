@@ -249,7 +249,11 @@ export class KeyService {
     const headerMacKey = root.derive({ ...name, purpose: "header-mac" });
     try {
       return await wrap(kemKey, bound, {
-        ...{ diskKey, headerMacKey, format, uuid, generation },
+        diskKey,
+        headerMacKey,
+        format,
+        uuid,
+        generation,
         nextEpoch: BigInt(nextEpoch),
         lease: this.#leaseMessage(lease),
         timeUnixMs: BigInt(now()),

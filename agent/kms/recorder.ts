@@ -2,7 +2,7 @@
  * Answers and decisions, with their audit entries. INVARIANT (I7): a decision is durable with its entry before it is
  * known to the caller, and a refusal's entry before it leaves; where that can't be had, AUDIT_FAILED leaves instead.
  */
-import { type Code, SealetError, asSealetError } from "../error.ts";
+import { type Code, type SealetError, asSealetError } from "../error.ts";
 import type { AuditAction } from "./audit.ts";
 import type { Peer } from "./peer.ts";
 import type { NodeRecord } from "./record.ts";

@@ -1,0 +1,155 @@
+/**
+ * The KMS's directory: its configuration and keys as files, made once by `sealet kms init`, and the database. Root's
+ * alone; a directory that others may enter is refused.
+ */
+import { createPublicKey } from "node:crypto";
+import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { type DocumentKind, parseDocument } from "../config/document.ts";
+import { clusterName, endpoint } from "../config/names.ts";
+import { SealetError } from "../error.ts";
+import { createCa } from "./enrolment-ca.ts";
+import { type TlsIdentity, createIdentity } from "./identity.ts";
+import { podNetwork } from "./pod-network.ts";
+import { type RootKey, createRootKeyFile, readRootKeyFile } from "./root-key.ts";
+import type { OperatorKeys } from "./signed-file.ts";
+
+export const DEFAULT_DIRECTORY = "/var/lib/sealet-kms";
+
+export function pathsOf(directory: string) {
+  return {
+    configuration: join(directory, "kms.json"),
+    rootKey: join(directory, "root.key"),
+    tlsKey: join(directory, "tls.key"),
+    tlsCertificate: join(directory, "tls.crt"),
+    caKey: join(directory, "ca.key"),
+    caCertificate: join(directory, "ca.crt"),
+    operators: join(directory, "operators"),
+    collateral: join(directory, "collateral"),
+    database: join(directory, "kms.db"),
+    socket: join(directory, "operator.sock"),
+  };
+}
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  cluster: clusterName,
+  /** Where this KMS listens, and under which names the nodes find it. */
+  listen: endpoint,
+  endpoints: z.array(endpoint).min(1).max(16),
+  leaseSeconds: z.number().min(0.1).max(86_400),
+  nonceSeconds: z.number().min(0.1).max(600),
+  certificateDays: z.int().min(1).max(365),
+  limits: z.strictObject({
+    noncesPerPeer: z.int().min(1),
+    nonces: z.int().min(1),
+    refusalsPerMinute: z.int().min(1),
+    appraisals: z.int().min(1),
+    connections: z.int().min(1),
+  }),
+  apiServers: z.array(z.url({ protocol: /^https$/ })).max(16),
+  podNetwork,
+  /** Goes into each node's KubeletConfiguration as it is. */
+  kubelet: z.record(z.string(), z.json()),
+});
+
+export type KmsConfiguration = Readonly<z.infer<typeof schema>>;
+
+const KIND: DocumentKind = { what: "kms.json", code: "CONFIG_INVALID", maxBytes: 256 * 1024 };
+
+export const DEFAULTS = {
+  listen: "[::]:7443",
+  leaseSeconds: 300,
+  nonceSeconds: 120,
+  certificateDays: 90,
+  limits: {
+    noncesPerPeer: 256,
+    nonces: 16_384,
+    refusalsPerMinute: 600,
+    appraisals: 256,
+    connections: 16_384,
+  },
+  apiServers: [] as string[],
+  podNetwork: { cidr: "10.244.0.0/16", nodePrefix: 24 },
+  kubelet: { clusterDomain: "cluster.local", clusterDNS: ["10.96.0.10"] },
+} as const;
+
+export type Setup = Pick<KmsConfiguration, "cluster" | "endpoints"> &
+  Partial<KmsConfiguration> & {
+    /** PEM, Ed25519; at least one. */
+    readonly operatorKeys: readonly Buffer[];
+    /** The cluster's CA, PEM; without one the KMS makes its own. */
+    readonly ca?: { readonly certificate: Buffer; readonly privateKey: Buffer };
+  };
+
+/** Makes everything, in an empty or missing directory. @throws CONFIG_INVALID */
+export async function createDirectory(directory: string, setup: Setup): Promise<void> {
+  const { operatorKeys, ca, ...given } = setup;
+  const configuration = JSON.stringify({ version: 1, ...DEFAULTS, ...given }, null, 2);
+  parseDocument(schema, Buffer.from(configuration), KIND);
+  if (operatorKeys.length === 0)
+    throw new SealetError("CONFIG_INVALID", "No operator key is given: nobody could add a node");
+  operatorKeys.forEach(readOperatorKey);
+  const paths = pathsOf(directory);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
+  if (readdirSync(directory).length > 0)
+    throw new SealetError("CONFIG_INVALID", `${directory} is not empty: a KMS may have its keys there`);
+  const tls = await createIdentity(`${setup.cluster} KMS`);
+  const authority = ca ?? (await createCa(setup.cluster));
+  write(paths.tlsKey, tls.privateKey, 0o600);
+  write(paths.tlsCertificate, tls.certificate, 0o644);
+  write(paths.caKey, authority.privateKey, 0o600);
+  write(paths.caCertificate, authority.certificate, 0o644);
+  for (const path of [paths.operators, paths.collateral]) mkdirSync(path, { mode: 0o700 });
+  for (const [i, key] of operatorKeys.entries()) write(join(paths.operators, `${i}.pem`), key, 0o644);
+  createRootKeyFile(paths.rootKey);
+  // Last: a directory with a configuration is a whole one.
+  write(paths.configuration, Buffer.from(`${configuration}\n`), 0o644);
+}
+
+export interface KmsDirectory {
+  readonly configuration: KmsConfiguration;
+  readonly rootKey: RootKey;
+  readonly tls: TlsIdentity;
+  readonly ca: { readonly certificate: Buffer; readonly privateKey: Buffer };
+  readonly operators: OperatorKeys;
+}
+
+/** @throws CONFIG_INVALID */
+export function openDirectory(directory: string): KmsDirectory {
+  const paths = pathsOf(directory);
+  try {
+    if ((statSync(directory).mode & 0o077) !== 0)
+      throw new SealetError("CONFIG_INVALID", `Others than its owner may enter ${directory}`);
+    return {
+      configuration: parseDocument(schema, readFileSync(paths.configuration), KIND),
+      rootKey: readRootKeyFile(paths.rootKey),
+      tls: { privateKey: readFileSync(paths.tlsKey), certificate: readFileSync(paths.tlsCertificate) },
+      ca: { privateKey: readFileSync(paths.caKey), certificate: readFileSync(paths.caCertificate) },
+      operators: readdirSync(paths.operators).map((name) =>
+        readOperatorKey(readFileSync(join(paths.operators, name))),
+      ),
+    };
+  } catch (cause) {
+    if (cause instanceof SealetError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SealetError("CONFIG_INVALID", `${directory} is not a KMS's directory: ${why}`, { cause });
+  }
+}
+
+/** @returns SPKI (DER) @throws CONFIG_INVALID */
+export function readOperatorKey(pem: Buffer): Buffer {
+  try {
+    const key = createPublicKey(pem);
+    if (key.asymmetricKeyType === "ed25519") return key.export({ type: "spki", format: "der" });
+  } catch (cause) {
+    throw new SealetError("CONFIG_INVALID", "An operator key cannot be read", { cause });
+  }
+  throw new SealetError("CONFIG_INVALID", "An operator key is not an Ed25519 key");
+}
+
+function write(path: string, bytes: Buffer, mode: number): void {
+  writeFileSync(path, bytes, { mode, flag: "wx", flush: true });
+}

@@ -1,0 +1,103 @@
+/** Puts a KMS together from its directory and opens its doors. */
+import { SqliteStore } from "./sqlite.ts";
+import { openDirectory, pathsOf } from "./directory.ts";
+import { openCa } from "./enrolment-ca.ts";
+import { spkiDigest, spkiOf } from "./identity.ts";
+import { KeyService } from "./key-service.ts";
+import { type ReportDefect, openNodeDoor, openOperatorDoor } from "./listener.ts";
+import { OperatorService } from "./operator-service.ts";
+import { podCidr } from "./pod-network.ts";
+import { PolicyInForce } from "./policy-in-force.ts";
+import type { Verifier } from "./verifier.ts";
+
+export interface KmsOptions {
+  readonly verifier: Verifier;
+  readonly report: ReportDefect;
+  /** ms since 1970; default: the system's clock. */
+  readonly now?: () => number;
+  /** In place of the configuration's. */
+  readonly listen?: string;
+}
+
+export interface Kms extends AsyncDisposable {
+  /** "host:port" */
+  readonly address: string;
+  readonly socket: string;
+  readonly spkiSha256: Buffer;
+  close(): Promise<void>;
+}
+
+const DAY_MS = 86_400_000;
+
+/** @throws CONFIG_INVALID, STORE_FAILED (also where another KMS runs in this directory) */
+export async function startKms(directory: string, options: KmsOptions): Promise<Kms> {
+  const { verifier, report, now = Date.now } = options;
+  const paths = pathsOf(directory);
+  const { configuration, rootKey, tls, ca: authority, operators } = openDirectory(directory);
+  const { cluster, endpoints, limits } = configuration;
+  // First of all that is shared: it holds the lock.
+  const store = new SqliteStore(paths.database, now);
+  const ca = await openCa(
+    authority.certificate,
+    authority.privateKey,
+    configuration.certificateDays * DAY_MS,
+  );
+  const spki = spkiOf(tls.certificate);
+  const partOf = (network: number) => podCidr(configuration.podNetwork, network);
+  const service = new KeyService({
+    cluster,
+    facts: {
+      apiServers: configuration.apiServers,
+      kubeletConfiguration: JSON.stringify(configuration.kubelet),
+      podCidr: partOf,
+    },
+    store,
+    root: rootKey,
+    ca,
+    policy: new PolicyInForce(store, verifier, operators),
+    operators,
+    spki,
+    limits: {
+      leaseMs: configuration.leaseSeconds * 1000,
+      nonces: {
+        lifetimeMs: configuration.nonceSeconds * 1000,
+        perPeer: limits.noncesPerPeer,
+        total: limits.nonces,
+      },
+      refusalsPerMinute: limits.refusalsPerMinute,
+      appraisals: limits.appraisals,
+    },
+    now,
+  });
+  const spkiSha256 = spkiDigest(spki);
+  const desk = new OperatorService({
+    cluster,
+    endpoints,
+    spkiSha256,
+    store,
+    verifier,
+    operators,
+    now,
+    podCidr: partOf,
+  });
+  const operatorDoor = await openOperatorDoor(paths.socket, desk, report);
+  const nodeDoor = await openNodeDoor(
+    options.listen ?? configuration.listen,
+    tls,
+    limits.connections,
+    service,
+    report,
+  );
+  const close = async () => {
+    await Promise.all([nodeDoor.close(), operatorDoor.close()]);
+    await store.close();
+    rootKey[Symbol.dispose]();
+  };
+  return {
+    address: nodeDoor.address,
+    socket: operatorDoor.address,
+    spkiSha256,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
