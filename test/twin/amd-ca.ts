@@ -50,6 +50,7 @@ export interface VekOptions {
   /** Sees the list of encoded extensions, and says which there shall be. */
   readonly extensions?: (list: Uint8Array[]) => Uint8Array[];
   readonly subject?: string;
+  readonly issuer?: string;
   readonly serial?: number;
   /** Signs with another key than the issuer's. */
   readonly signWith?: KeyObject;
@@ -309,7 +310,7 @@ export class AmdCa {
     };
     const encoded = certificate({
       serial: options.serial ?? 0,
-      issuer: vlek ? `SEV-VLEK-${product}` : `SEV-${product}`,
+      issuer: options.issuer ?? (vlek ? `SEV-VLEK-${product}` : `SEV-${product}`),
       subject: options.subject ?? `SEV-${kind}`,
       validity,
       key,

@@ -44,7 +44,7 @@ export interface ChainInput {
 export interface Chain {
   readonly root: Certificate;
   readonly intermediate: Certificate;
-  /** undefined where the policy says that revocation is not checked */
+  /** undefined where it is not there, or where the policy says that revocation is not checked */
   readonly crl: CertificateList | undefined;
 }
 
@@ -56,11 +56,11 @@ export async function checkChain(checks: SnpChecks, vek: Vek, input: ChainInput)
   const root = parsed(collateral?.ark, (der) => cache.certificate(der, "ARK certificate"));
   const rootKnown = await checkRoot(checks, root, vek.product, input);
   const vlek = vek.signer === "VLEK";
+  if (rootKnown === undefined) return undefined;
   const intermediate = parsed(vlek ? collateral?.asvk : collateral?.ask, (der) =>
     cache.certificate(der, vlek ? "ASVK certificate" : "ASK certificate"),
   );
-  checkIntermediate(checks, intermediate, rootKnown, vek);
-  if (rootKnown === undefined || typeof intermediate === "string") return undefined;
+  if (!checkIntermediate(checks, intermediate, rootKnown, vek)) return undefined;
   const problem = issuerProblem(intermediate, vek.certificate, { casBelow: 0 });
   checks.check("snp.issuer", problem === undefined, commonName(intermediate.subject) ?? "", problem ?? "so");
   const chain = [rootKnown, intermediate, vek.certificate];
@@ -73,8 +73,7 @@ export async function checkChain(checks: SnpChecks, vek: Vek, input: ChainInput)
       .map((certificate) => `${commonName(certificate.subject)} ${validityText(certificate)}`)
       .join(", ") || "so",
   );
-  const crl = checkCrl(checks, rootKnown, intermediate, input);
-  return crl === "failed" ? undefined : { root: rootKnown, intermediate, crl };
+  return { root: rootKnown, intermediate, crl: checkCrl(checks, rootKnown, intermediate, input) };
 }
 
 /** @returns the parsed object, or what is wrong */
@@ -108,25 +107,25 @@ async function checkRoot(
 function checkIntermediate(
   checks: SnpChecks,
   intermediate: Certificate | string,
-  root: Certificate | undefined,
+  root: Certificate,
   vek: Vek,
-): void {
+): intermediate is Certificate {
   const expected = vek.signer === "VLEK" ? `SEV-VLEK-${vek.product}` : `SEV-${vek.product}`;
   if (typeof intermediate === "string") {
     checks.check("snp.intermediate", false, expected, intermediate);
-    return;
+    return false;
   }
   const name = commonName(intermediate.subject) ?? "no common name";
   const { publicKey } = intermediate;
   const critical = unknownCritical(intermediate);
   const problem =
     (name === expected ? undefined : name) ??
-    (root === undefined ? undefined : issuerProblem(root, intermediate, { casBelow: 0 })) ??
+    issuerProblem(root, intermediate, { casBelow: 0 }) ??
     (publicKey.kind === "rsa" && publicKey.bits === 4096
       ? undefined
       : "public key is not RSA of 4096 bits") ??
     (critical === undefined ? undefined : `critical extension ${critical} is not known here`);
-  checks.check("snp.intermediate", problem === undefined, expected, problem ?? name);
+  return checks.check("snp.intermediate", problem === undefined, expected, problem ?? name);
 }
 
 function checkCrl(
@@ -134,7 +133,7 @@ function checkCrl(
   root: Certificate,
   intermediate: Certificate,
   { collateral, cache, policy, at }: ChainInput,
-): CertificateList | "failed" | undefined {
+): CertificateList | undefined {
   if (isUnchecked(policy.crl)) {
     const { unchecked } = policy.crl;
     for (const code of ["snp.crl", "snp.crl-current", "snp.revocation"] as const)
@@ -144,10 +143,11 @@ function checkCrl(
   const crl = parsed(collateral?.crl, (der) => cache.crl(der));
   if (typeof crl === "string") {
     checks.check("snp.crl", false, "a revocation list", crl);
-    return "failed";
+    return undefined;
   }
   const problem = issuerProblem(root, crl, { casBelow: 0, crl: true });
-  checks.check("snp.crl", problem === undefined, "issued by the root", problem ?? "so");
+  if (!checks.check("snp.crl", problem === undefined, "issued by the root", problem ?? "so"))
+    return undefined;
   const since = Date.parse(policy.crl.issuedSince);
   checks.check(
     "snp.crl-current",
@@ -186,7 +186,7 @@ export async function checkChainSignatures(
       ]);
   checks.check("snp.intermediate-signature", intermediateRight, "right", right(intermediateRight));
   if (isUnchecked(policy.crl)) checks.unchecked("snp.crl-signature", policy.crl.unchecked, "not looked at");
-  else checks.check("snp.crl-signature", crlRight, "right", right(crlRight));
+  else if (crl !== undefined) checks.check("snp.crl-signature", crlRight, "right", right(crlRight));
   checks.check("snp.certificate-signature", vekRight, "right", right(vekRight));
 }
 

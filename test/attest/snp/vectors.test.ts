@@ -281,7 +281,10 @@ describe("AMD's certificate chains", () => {
       assert.ok(root);
       for (const crypto of [nodeCrypto(), webCrypto()])
         for (const certificate of certificates)
-          assert.ok(await isSignedBy(crypto, certificate, root.publicKey), commonName(certificate.subject));
+          assert.ok(
+            await isSignedBy(crypto, certificate, root.publicKey),
+            commonName(certificate.subject) ?? "",
+          );
     });
 
   for (const product of PRODUCTS)
