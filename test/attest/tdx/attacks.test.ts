@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { TdxMemo } from "../../../agent/attest/tdx/memo.ts";
+import { HEADER } from "../../../agent/attest/tdx/quote.ts";
+import type { TdxInput } from "../../../agent/attest/tdx/verify.ts";
+import { failures } from "../../../agent/attest/verdict.ts";
+import { defaultTcbInfo, FMSPC, IntelCa, newKey, OLD_TCB, pem, SERIAL } from "../../twin/intel-ca.ts";
+import { appraise, bytesOf, ca, COLLATERAL, crypto, twinPolicy } from "./twin.ts";
+
+describe("TDX: attacks", () => {
+  it("an extracted PCK signs collateral of its own: refused for the signer, whatever stands in the chain", async () => {
+    const pck = ca.pck();
+    for (const root of [ca.root, ca.platform]) {
+      const forged = ca.sign(
+        "tcbInfo",
+        { ...defaultTcbInfo(), tcbLevels: [{ ...defaultTcbInfo().tcbLevels[1], tcbStatus: "UpToDate" }] },
+        pck,
+        root,
+      );
+      const old = ca.pck({ tcb: OLD_TCB });
+      const verdict = await appraise(ca.quote({ pck: old }), {
+        collateral: { ...COLLATERAL, tcbInfo: new Map([[FMSPC, forged]]) },
+      });
+      assert.deepEqual(failures(verdict), ["tdx.tcb-info.signer"]);
+      assert.ok(verdict.notEvaluated.includes("tdx.tcb.status"));
+    }
+  });
+
+  it("a PCK may not issue a PCK", async () => {
+    const parent = ca.pck();
+    const child = ca.pck({ issuer: "Intel SGX PCK Certificate", signWith: parent.key });
+    const quote = ca.quote({ pck: child, chain: pem(child.der, parent.der, ca.platform.der) });
+    const failed = failures(await appraise(quote));
+    for (const code of ["tdx.pck.root", "tdx.pck.names", "tdx.pck.constraints"])
+      assert.ok(failed.includes(code), code);
+  });
+
+  it("collateral under another root than the PCK's is refused", async () => {
+    const other = new IntelCa();
+    const foreign = other.collateral();
+    const verdict = await appraise(ca.quote(), { collateral: { ...COLLATERAL, tcbInfo: foreign.tcbInfo } });
+    assert.deepEqual(failures(verdict), ["tdx.tcb-info.signer"]);
+  });
+
+  it("brief: nothing dear is done after a cheap predicate failed", async () => {
+    let signatures = 0;
+    const counting: TdxInput["crypto"] = {
+      digest: (algorithm, data) => crypto.digest(algorithm, data),
+      verify: (...arguments_) => {
+        signatures++;
+        return crypto.verify(...arguments_);
+      },
+    };
+    const quote = ca.quote({ td: { reportData: bytesOf(1, 64) } });
+    const verdict = await appraise(quote, { crypto: counting, brief: true });
+    assert.deepEqual(failures(verdict), ["tdx.td.report-data"]);
+    assert.equal(verdict.accepted, false);
+    assert.equal(signatures, 0);
+  });
+});
+
+describe("TDX: the memo keeps facts, never decisions", () => {
+  it("a known platform costs one signature, and time, revocation and policy are judged anew", async () => {
+    let signatures = 0;
+    const counting: TdxInput["crypto"] = {
+      digest: (algorithm, data) => crypto.digest(algorithm, data),
+      verify: (...arguments_) => {
+        signatures++;
+        return crypto.verify(...arguments_);
+      },
+    };
+    const memo = new TdxMemo(counting);
+    const quote = ca.quote();
+    const again = (change: Partial<TdxInput> = {}) => appraise(quote, { crypto: counting, memo, ...change });
+    assert.equal((await again()).accepted, true);
+    const first = signatures;
+    assert.equal((await again()).accepted, true);
+    assert.equal(signatures - first, 1);
+    assert.deepEqual(failures(await again({ at: Date.parse("2026-06-19T00:00:00Z") })), [
+      "tdx.root-crl.current",
+      "tdx.pck-crl.current",
+      "tdx.tcb-info.current",
+      "tdx.qe-identity.current",
+    ]);
+    assert.deepEqual(failures(await again({ policy: twinPolicy({ root: "intel" }) })), ["tdx.pck.root"]);
+    const collateral = ca.collateral({ pckCrl: { revoked: [SERIAL.pck] } });
+    assert.deepEqual(failures(await again({ collateral })), ["tdx.pck.revoked"]);
+  });
+
+  it("a quote with a known QE report and another attestation key is examined whole", async () => {
+    const memo = new TdxMemo(crypto);
+    const quote = ca.quote();
+    await appraise(quote, { memo });
+    const key = newKey();
+    const forged = ca.quote({ attestationKey: key });
+    // the known report and its signature, around the attacker's key
+    forged.set(
+      quote.subarray(HEADER.size + 584 + 4 + 128 + 6, HEADER.size + 584 + 4 + 128 + 6 + 448),
+      HEADER.size + 584 + 4 + 128 + 6,
+    );
+    assert.deepEqual(failures(await appraise(forged, { memo })).includes("tdx.qe.attestation-key"), true);
+  });
+
+  it("keeps no more platforms than it may", async () => {
+    const memo = new TdxMemo(crypto, 2);
+    for (let i = 0; i < 4; i++) assert.equal((await appraise(ca.quote(), { memo })).accepted, true);
+  });
+});
