@@ -43,3 +43,12 @@ export async function reportData(crypto: Crypto, binding: Binding): Promise<Uint
   const digest = await crypto.digest("sha512", body);
   return crypto.digest("sha512", frame(label, nonce, kmsSpki, nodeSpki, kemPublicKey, digest));
 }
+
+/**
+ * For evidence that somebody asks of the node: its label keeps the caller from choosing report data of an Unseal.
+ * @param nonce the caller's, any length
+ * @returns 64 bytes: SHA-512 of the framed label and nonce
+ */
+export function evidenceReportData(crypto: Crypto, nonce: Uint8Array): Promise<Uint8Array> {
+  return crypto.digest("sha512", frame(new TextEncoder().encode("sealet/v1/evidence"), nonce));
+}

@@ -303,7 +303,10 @@ export interface Event {
 }
 
 export interface GetEvidenceRequest {
-  /** At most 64 bytes, zero-padded into report_data. */
+  /**
+   * 1 to 64 bytes. report_data is SHA-512 of the length-framed (label "sealet/v1/evidence", nonce): never bytes of the
+   * caller's choice, or whoever may call this could have evidence made for an Unseal of their own.
+   */
   nonce: Buffer;
 }
 

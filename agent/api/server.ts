@@ -1,0 +1,166 @@
+/**
+ * Where the node's API is reached: a unix socket for root on this machine, as soon as the agent runs, and mutual TLS
+ * for the control plane, once the node is enrolled. The same services stand behind both.
+ */
+import { rmSync } from "node:fs";
+import { type Server as NetServer, type Socket, createServer } from "node:net";
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { SealetError, asSealetError } from "../error.ts";
+import { authorisation } from "./authorisation.ts";
+import { HealthService } from "./gen/health.ts";
+import { ServerReflectionService } from "./gen/reflection.ts";
+import { NodeService } from "./gen/sealet.ts";
+import type { Health } from "./health.ts";
+import { type NodeView, nodeService } from "./node-service.ts";
+import { reflection } from "./reflection.ts";
+
+export const SERVED = [
+  "sealet.v1.Node",
+  "grpc.health.v1.Health",
+  "grpc.reflection.v1.ServerReflection",
+] as const;
+
+/** Nothing that is sent here is large. */
+const LIMITS = {
+  "grpc.max_receive_message_length": 64 * 1024,
+  "grpc.max_concurrent_streams": 32,
+  "grpc.max_connection_idle_ms": 300_000,
+  "grpc.keepalive_time_ms": 30_000,
+};
+
+export interface Listener {
+  close(): Promise<void>;
+}
+
+function grpcServer(view: NodeView, health: Health, local: boolean): Server {
+  const server = new Server({ ...LIMITS, interceptors: [authorisation(local)] });
+  const add = (service: ServiceDefinition, implementation: UntypedServiceImplementation) =>
+    server.addService(service, implementation);
+  add(NodeService, nodeService(view));
+  add(HealthService, health.implementation);
+  add(ServerReflectionService, reflection(SERVED));
+  return server;
+}
+
+export interface SocketOptions {
+  readonly path: string;
+  readonly view: NodeView;
+  readonly health: Health;
+  /** The kernel's word on who connected. @see native/peer-credentials.ts */
+  readonly peer: (socket: Socket) => { readonly uid: number };
+  /** Somebody else than root, who should not have got past the file's mode. */
+  readonly onRefused?: (error: SealetError) => void;
+}
+
+/** @throws INTERNAL where the path cannot be bound */
+export async function serveSocket({ path, view, health, peer, onRefused }: SocketOptions): Promise<Listener> {
+  const server = grpcServer(view, health, true);
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = createServer((socket) => {
+    try {
+      const { uid } = peer(socket);
+      if (uid !== 0)
+        throw new SealetError("PERMISSION_DENIED", "The socket is root's", {
+          expected: "uid 0",
+          found: `uid ${uid}`,
+        });
+    } catch (error) {
+      onRefused?.(asSealetError(error));
+      socket.destroy();
+      return;
+    }
+    injector.injectConnection(socket);
+  });
+  // A socket that an agent left behind which was killed.
+  rmSync(path, { force: true });
+  await listen(listener, path);
+  return {
+    close: async () => {
+      const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+      injector.drain(100);
+      server.forceShutdown();
+      await closed;
+    },
+  };
+}
+
+function listen(listener: NetServer, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    listener.once("error", reject);
+    // bind(2) is done within the call: there is no moment in which the file has another mode.
+    const mask = process.umask(0o177);
+    try {
+      listener.listen(path, () => {
+        listener.off("error", reject);
+        resolve();
+      });
+    } finally {
+      process.umask(mask);
+    }
+  });
+}
+
+export interface TlsIdentity {
+  /** PEM. */
+  readonly privateKey: Buffer;
+  readonly certificate: Buffer;
+  readonly clusterCa: Buffer;
+}
+
+export interface TlsOptions {
+  readonly host?: string;
+  readonly port: number;
+  readonly identity: TlsIdentity;
+  readonly view: NodeView;
+  readonly health: Health;
+}
+
+/** @throws SERVICE_FAILED where the port cannot be bound */
+export async function serveTls({
+  host = "[::]",
+  port,
+  identity,
+  view,
+  health,
+}: TlsOptions): Promise<Listener & { readonly port: number }> {
+  const server = grpcServer(view, health, false);
+  const credentials = new ClusterCredentials(identity);
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`${host}:${port}`, credentials, (error, found) => {
+      if (error === null) resolve(found);
+      else
+        reject(
+          new SealetError("SERVICE_FAILED", `Port ${port} cannot be bound: ${error.message}`, {
+            cause: error,
+          }),
+        );
+    });
+  });
+  return {
+    port: bound,
+    close: () => {
+      server.forceShutdown();
+      return Promise.resolve();
+    },
+  };
+}
+
+/**
+ * TLS 1.3 alone, and no connection without a certificate under the cluster's CA: strangers, pods among them, get no
+ * further than the handshake.
+ */
+class ClusterCredentials extends ServerCredentials {
+  constructor({ privateKey, certificate, clusterCa }: TlsIdentity) {
+    const context = { key: privateKey, cert: certificate, ca: clusterCa } as const;
+    super({ requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, context);
+  }
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
+}

@@ -1,0 +1,279 @@
+/** The node's API over its real transports: the unix socket, and TLS under a CA made here. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Client, ChannelCredentials, type ServiceError, credentials, status } from "@grpc/grpc-js";
+import { ALLOWED, authorise, callerOf } from "../../agent/api/authorisation.ts";
+import { type HealthCheckResponse, HealthClient, HealthService } from "../../agent/api/gen/health.ts";
+import {
+  ServerReflectionClient,
+  type ServerReflectionResponse,
+  ServerReflectionService,
+} from "../../agent/api/gen/reflection.ts";
+import {
+  type Disk,
+  type Event,
+  type Evidence,
+  NodeClient,
+  NodeService,
+  type Status,
+} from "../../agent/api/gen/sealet.ts";
+import { Health } from "../../agent/api/health.ts";
+import type { NodeView } from "../../agent/api/node-service.ts";
+import { type Listener, SERVED, serveSocket, serveTls } from "../../agent/api/server.ts";
+import { fromStatus } from "../../agent/api/status.ts";
+import { statusOf } from "../../agent/api/status-view.ts";
+import { Journal } from "../../agent/boot/journal.ts";
+import { SealetError } from "../../agent/error.ts";
+import { peerCredentials } from "../../native/peer-credentials.ts";
+import { VirtualClock } from "../boot/virtual-clock.ts";
+import { type TestCa, testCa } from "./test-ca.ts";
+
+const clock = new VirtualClock();
+const note = (message: string) => ({ phase: "agent", kind: "note", message }) as const;
+
+class View implements NodeView {
+  readonly events = new Journal(clock);
+  readonly asked: Buffer[] = [];
+  status(): Promise<Status> {
+    const node = { state: { state: "booting" }, phases: new Map(), facts: {} } as const;
+    return Promise.resolve(statusOf(node, clock, undefined, undefined));
+  }
+  disk(): Promise<Disk> {
+    return Promise.reject(
+      new SealetError("DISK_MISSING", "No disk", { expected: "serial state", found: "none" }),
+    );
+  }
+  evidence(nonce: Buffer): Promise<Evidence> {
+    this.asked.push(nonce);
+    const empty = Buffer.alloc(0);
+    return Promise.resolve({
+      tee: "sev-snp",
+      report: Buffer.from("report"),
+      auxiliary: empty,
+      eventLog: empty,
+    });
+  }
+}
+
+type Done<Response> = (error: ServiceError | null, response: Response) => void;
+const ask = <Response>(call: (done: Done<Response>) => unknown): Promise<Response> =>
+  new Promise((resolve, reject) => {
+    call((error, response) =>
+      error === null ? resolve(response) : reject(fromStatus(error, "NOT_SERVING")),
+    );
+  });
+const getStatus = (client: NodeClient) => ask<Status>((done) => client.getStatus({}, done));
+const getEvidence = (client: NodeClient, nonce: Buffer) =>
+  ask<Evidence>((done) => client.getEvidence({ nonce }, done));
+const check = (client: HealthClient, service: string) =>
+  ask<HealthCheckResponse>((done) => client.check({ service }, done));
+
+describe("authorisation", () => {
+  it("has a row for every method that is served, and none more", () => {
+    const served = [NodeService, HealthService, ServerReflectionService].flatMap((service) =>
+      Object.values(service).map(({ path }) => path),
+    );
+    assert.deepEqual(new Set(Object.keys(ALLOWED)), new Set<string>(served));
+  });
+
+  it("lets nobody call what is not in the table", () => {
+    for (const path of ["/sealet.v1.Kms/Unseal", "/sealet.v1.Node/", "constructor", "__proto__", ""]) {
+      assert.throws(() => authorise(path, "root"), { code: "PERMISSION_DENIED" });
+    }
+  });
+
+  it("takes only the control plane's certificates", () => {
+    assert.equal(callerOf({ O: "sealet:control-plane", CN: "kms" }), "control-plane");
+    assert.equal(callerOf({ O: ["system:nodes", "system:masters"] }), "control-plane");
+    assert.throws(() => callerOf(undefined), { code: "UNAUTHENTICATED" });
+    for (const subject of [
+      { O: "system:nodes", CN: "system:node:worker-1" },
+      { CN: "sealet:control-plane" },
+      {},
+      { O: [] },
+    ]) {
+      assert.throws(() => callerOf(subject), { code: "PERMISSION_DENIED" });
+    }
+  });
+});
+
+describe("API on the unix socket", () => {
+  let folder: string;
+  let path: string;
+  let view: View;
+  let health: Health;
+  let listener: Listener;
+  let clients: Client[];
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "sealet-api-"));
+    path = join(folder, "agent.sock");
+    view = new View();
+    health = new Health(SERVED);
+    clients = [];
+    listener = await serveSocket({ path, view, health, peer: peerCredentials });
+  });
+  afterEach(async () => {
+    for (const client of clients) client.close();
+    await listener.close();
+    rmSync(folder, { recursive: true });
+  });
+  const connect = <T extends Client>(
+    Service: new (address: string, credentials: ChannelCredentials) => T,
+  ): T => {
+    const client = new Service(`unix:${path}`, credentials.createInsecure());
+    clients.push(client);
+    return client;
+  };
+
+  it("is root's alone, by mode and by the kernel's word", async () => {
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    await listener.close();
+    const refused: SealetError[] = [];
+    const onRefused = (error: SealetError) => refused.push(error);
+    listener = await serveSocket({ path, view, health, peer: () => ({ uid: 1000 }), onRefused });
+    const client = connect(NodeClient);
+    await assert.rejects(getStatus(client), { code: "NOT_SERVING" });
+    assert.equal(refused[0]?.code, "PERMISSION_DENIED");
+  });
+
+  it("answers over a socket file that a killed agent left behind", async () => {
+    const second = await serveSocket({ path, view, health, peer: peerCredentials });
+    const client = connect(NodeClient);
+    assert.equal((await getStatus(client)).state, "booting");
+    await second.close();
+  });
+
+  it("carries errors whole", async () => {
+    const client = connect(NodeClient);
+    await assert.rejects(
+      ask<Disk>((done) => client.getDisk({}, done)),
+      {
+        code: "DISK_MISSING",
+        message: "No disk",
+        expected: "serial state",
+        found: "none",
+      },
+    );
+  });
+
+  it("asks for evidence over a nonce of 1 to 64 bytes, and no other", async () => {
+    const client = connect(NodeClient);
+    for (const length of [0, 65, 4096]) {
+      await assert.rejects(getEvidence(client, Buffer.alloc(length)), {
+        code: "REQUEST_INVALID",
+      });
+    }
+    assert.deepEqual(view.asked, []);
+    const { report } = await getEvidence(client, Buffer.alloc(64, 7));
+    assert.equal(report.toString(), "report");
+  });
+
+  it("gives events after a number, then follows, and forgets a reader that left", async () => {
+    for (const message of ["one", "two", "three"]) view.events.append(note(message));
+    const client = connect(NodeClient);
+    const seen: string[] = [];
+    const stream = client.watchEvents({ afterSequence: 1n, follow: true });
+    const four = new Promise<void>((resolve) => {
+      stream.on("data", (event: Event) => {
+        seen.push(`${event.sequence} ${event.message}`);
+        if (seen.length === 2) view.events.append(note("four"));
+        if (seen.length === 3) resolve();
+      });
+    });
+    stream.on("error", () => undefined);
+    await four;
+    assert.deepEqual(seen, ["2 two", "3 three", "4 four"]);
+    stream.cancel();
+  });
+
+  it("ends a list of events that nobody follows", async () => {
+    view.events.append(note("one"));
+    const client = connect(NodeClient);
+    const stream = client.watchEvents({ afterSequence: 0n, follow: false });
+    const events: Event[] = await stream.toArray();
+    assert.equal(events.length, 1);
+  });
+
+  it("tells health: not serving, until it does", async () => {
+    const client = connect(HealthClient);
+    assert.equal((await check(client, "")).status, 2);
+    health.setServing(true);
+    assert.equal((await check(client, "sealet.v1.Node")).status, 1);
+    await assert.rejects(check(client, "sealet.v1.Kms"));
+  });
+
+  it("tells its services and their descriptors", async () => {
+    const client = connect(ServerReflectionClient);
+    const stream = client.serverReflectionInfo();
+    const request = { host: "h" };
+    stream.write({ ...request, listServices: "" });
+    stream.write({ ...request, fileContainingSymbol: "sealet.v1.Node" });
+    stream.write({ ...request, fileContainingSymbol: "sealet.v1.Nobody" });
+    stream.end();
+    const answers: ServerReflectionResponse[] = await stream.toArray();
+    assert.deepEqual(
+      answers[0]?.listServicesResponse?.service.map(({ name }) => name),
+      [...SERVED],
+    );
+    assert.ok(answers[1]?.fileDescriptorResponse?.fileDescriptorProto[0]?.includes("sealet.proto"));
+    assert.equal(answers[2]?.errorResponse?.errorCode, status.NOT_FOUND);
+  });
+});
+
+describe("API over TLS", () => {
+  const health = new Health(SERVED);
+  let ca: TestCa;
+  let listener: Listener & { port: number };
+  let clients: Client[] = [];
+  before(async () => {
+    ca = testCa();
+    const identity = {
+      ...ca.issue({ CN: "system:node:worker-1", O: "system:nodes" }, "serving"),
+      clusterCa: ca.certificate,
+    };
+    listener = await serveTls({ host: "127.0.0.1", port: 0, identity, view: new View(), health });
+  });
+  afterEach(() => {
+    for (const client of clients) client.close();
+    clients = [];
+  });
+  after(() => listener.close());
+  const connect = (channel: ChannelCredentials): NodeClient => {
+    const client = new NodeClient(`localhost:${listener.port}`, channel);
+    clients.push(client);
+    return client;
+  };
+  const withCertificate = (issuer: TestCa, subject: { CN: string; O?: string }) => {
+    const { privateKey, certificate } = issuer.issue(subject, "client");
+    return connect(ChannelCredentials.createSsl(ca.certificate, privateKey, certificate));
+  };
+
+  it("answers the control plane", async () => {
+    const client = withCertificate(ca, { CN: "kms", O: "sealet:control-plane" });
+    assert.equal((await getStatus(client)).state, "booting");
+  });
+
+  it("refuses a node, a person, and a name without its organisation", async () => {
+    for (const subject of [
+      { CN: "system:node:worker-2", O: "system:nodes" },
+      { CN: "sealet:control-plane" },
+    ]) {
+      const client = withCertificate(ca, subject);
+      await assert.rejects(getStatus(client), { code: "PERMISSION_DENIED" });
+      await assert.rejects(client.watchEvents({ afterSequence: 0n, follow: true }).toArray(), {
+        code: status.PERMISSION_DENIED,
+      });
+    }
+  });
+
+  it("does not get past the handshake with another CA's certificate, or with none", async () => {
+    const stranger = withCertificate(testCa(), { CN: "kms", O: "sealet:control-plane" });
+    await assert.rejects(getStatus(stranger), { code: "NOT_SERVING" });
+    const nobody = connect(ChannelCredentials.createSsl(ca.certificate));
+    await assert.rejects(getStatus(nobody), { code: "NOT_SERVING" });
+    const plain = connect(ChannelCredentials.createInsecure());
+    await assert.rejects(getStatus(plain), { code: "NOT_SERVING" });
+  });
+});
