@@ -1,18 +1,14 @@
-/**
- * One unary gRPC call as a promise that heeds an AbortSignal and a time limit, and fails with a `SealetError`.
- */
-import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
-import { Metadata as EmptyMetadata } from "@grpc/grpc-js";
-import { SealetError } from "../error.ts";
+/** One unary gRPC call as a promise that heeds an AbortSignal and a time limit, and fails with a `SealetError`. */
+import { type Client, Metadata } from "@grpc/grpc-js";
 import { fromStatus } from "../api/status.ts";
-import type { Code } from "../error.ts";
+import { type Code, SealetError } from "../error.ts";
 
-type Unary<Request, Response> = (
-  request: Request,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, response: Response) => void,
-) => ClientUnaryCall;
+/** A method of a generated service definition. */
+export interface UnaryMethod<Request, Response> {
+  readonly path: string;
+  readonly requestSerialize: (value: Request) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
 
 export interface CallLimits {
   readonly timeoutMs: number;
@@ -21,21 +17,33 @@ export interface CallLimits {
   readonly unreachable: Code;
 }
 
-/** @param method bound to its client */
 export function call<Request, Response>(
-  method: Unary<Request, Response>,
+  client: Client,
+  method: UnaryMethod<Request, Response>,
   request: Request,
   { timeoutMs, signal, unreachable }: CallLimits,
 ): Promise<Response> {
   if (signal?.aborted === true) return Promise.reject(cancelled(signal));
   return new Promise((resolve, reject) => {
     const abort = () => running.cancel();
-    const options = { deadline: Date.now() + timeoutMs };
-    const running = method(request, new EmptyMetadata(), options, (error, response) => {
-      signal?.removeEventListener("abort", abort);
-      if (error === null) resolve(response);
-      else reject(signal?.aborted === true ? cancelled(signal) : fromStatus(error, unreachable));
-    });
+    const { path, requestSerialize, responseDeserialize } = method;
+    const running = client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      new Metadata(),
+      { deadline: Date.now() + timeoutMs },
+      (error, response) => {
+        signal?.removeEventListener("abort", abort);
+        if (response !== undefined && error === null) resolve(response);
+        else if (signal?.aborted === true) reject(cancelled(signal));
+        else
+          reject(
+            error === null ? new SealetError("REQUEST_INVALID", "No answer") : fromStatus(error, unreachable),
+          );
+      },
+    );
     signal?.addEventListener("abort", abort, { once: true });
   });
 }

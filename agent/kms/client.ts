@@ -5,6 +5,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
+import { Client } from "@grpc/grpc-js";
+import { Secret } from "../../native/memory.ts";
 import { reportData } from "../attest/report-data.ts";
 import { nodeCrypto } from "../crypto/node.ts";
 import { SealetError, asSealetError } from "../error.ts";
@@ -12,7 +14,7 @@ import {
   type DiskFacts,
   type EnrolResponse,
   type Evidence,
-  KmsClient,
+  KmsService,
   type Lease,
   RenewBody,
   UnsealBody,
@@ -52,9 +54,9 @@ export interface HeldLease {
   readonly expiresUnixMs: bigint;
 }
 
-/** Secrets are wiped at the end of a `using` block. */
+/** Secrets lie in locked memory, and are gone at the end of a `using` block. */
 export interface Unsealed extends Disposable {
-  /** 32 bytes. */
+  /** 32 bytes; empty after the end. */
   readonly diskKey: Buffer;
   /** 32 bytes. */
   readonly headerMacKey: Buffer;
@@ -79,7 +81,7 @@ export interface UnsealRequest {
 
 interface Channel {
   readonly endpoint: string;
-  readonly client: KmsClient;
+  readonly client: Client;
   readonly credentials: PinnedCredentials;
 }
 
@@ -128,7 +130,7 @@ export class KmsConnection implements Disposable {
       const bound = await this.#reportData("unseal", channel, nonce, kem.publicKey, body);
       const evidence = await this.#options.evidence(bound, signal);
       const { client } = channel;
-      const answer = await call(client.unseal.bind(client), { body, evidence }, this.#limits(signal));
+      const answer = await call(client, KmsService.unseal, { body, evidence }, this.#limits(signal));
       return unsealed(await unwrap(kem, bound, answer), requestedAt);
     });
   }
@@ -136,7 +138,7 @@ export class KmsConnection implements Disposable {
   /** The disk carries this epoch now. May be repeated. @throws LEASE_LOST, RELEASE_REFUSED */
   async commit(uuid: string, epoch: bigint, signal: AbortSignal): Promise<void> {
     await this.#atAnEndpoint(({ client }) =>
-      call(client.commit.bind(client), { uuid, epoch }, this.#limits(signal)),
+      call(client, KmsService.commit, { uuid, epoch }, this.#limits(signal)),
     );
   }
 
@@ -149,7 +151,7 @@ export class KmsConnection implements Disposable {
     signal: AbortSignal,
   ): Promise<EnrolResponse> {
     const message = { clientCsr: Buffer.from(requests.client), servingCsr: Buffer.from(requests.serving) };
-    return this.#atAnEndpoint(({ client }) => call(client.enrol.bind(client), message, this.#limits(signal)));
+    return this.#atAnEndpoint(({ client }) => call(client, KmsService.enrol, message, this.#limits(signal)));
   }
 
   /** Gives evidence anew. @throws EVIDENCE_REFUSED, LEASE_LOST, NODE_UNKNOWN: upon which the node locks */
@@ -159,7 +161,7 @@ export class KmsConnection implements Disposable {
       const bound = await this.#reportData("renew", channel, nonce, Buffer.alloc(0), body);
       const evidence = await this.#options.evidence(bound, signal);
       const { client } = channel;
-      const answer = await call(client.renew.bind(client), { body, evidence }, this.#limits(signal));
+      const answer = await call(client, KmsService.renew, { body, evidence }, this.#limits(signal));
       return heldLease(answer.lease, requestedAt);
     });
   }
@@ -167,7 +169,7 @@ export class KmsConnection implements Disposable {
   /** Gives the lease back, at a clean shutdown. */
   async release(leaseId: string, signal: AbortSignal): Promise<void> {
     await this.#atAnEndpoint(({ client }) =>
-      call(client.release.bind(client), { leaseId }, this.#limits(signal)),
+      call(client, KmsService.release, { leaseId }, this.#limits(signal)),
     );
   }
 
@@ -215,7 +217,7 @@ export class KmsConnection implements Disposable {
 
   async #challenge({ client }: Channel, signal: AbortSignal): Promise<Buffer> {
     const request = { versions: [...PROTOCOL_VERSIONS], tee: this.#options.tee, nonce: randomBytes(32) };
-    const answer = await call(client.challenge.bind(client), request, this.#limits(signal));
+    const answer = await call(client, KmsService.challenge, request, this.#limits(signal));
     if (!PROTOCOL_VERSIONS.includes(answer.version))
       throw new SealetError("PROTOCOL_VERSION", "The KMS chose a version that this agent does not speak", {
         expected: PROTOCOL_VERSIONS.join(", "),
@@ -257,7 +259,7 @@ export class KmsConnection implements Disposable {
     if (this.#channel !== undefined) return this.#channel;
     const endpoint = this.#options.endpoints[this.#next] ?? "";
     const credentials = new PinnedCredentials(this.#options.identity, this.#options.spkiSha256);
-    const client = new KmsClient(endpoint, credentials, CLIENT_OPTIONS);
+    const client = new Client(endpoint, credentials, CLIENT_OPTIONS);
     this.#channel = { endpoint, client, credentials };
     return this.#channel;
   }
@@ -275,15 +277,14 @@ function heldLease(lease: Lease | undefined, requestedAt: number): HeldLease {
 }
 
 function unsealed(secrets: UnsealSecrets, requestedAt: number): Unsealed {
-  const { diskKey, headerMacKey, format, uuid, generation, nextEpoch } = secrets;
-  const dispose = () => {
-    diskKey.fill(0);
-    headerMacKey.fill(0);
-  };
-  if (diskKey.length !== 32 || headerMacKey.length !== 32) {
-    dispose();
+  const { format, uuid, generation, nextEpoch } = secrets;
+  if (secrets.diskKey.length !== 32 || secrets.headerMacKey.length !== 32)
     throw new SealetError("REQUEST_INVALID", "The KMS's answer has no keys of 32 bytes");
-  }
+  using stack = new DisposableStack();
+  const lease = heldLease(secrets.lease, requestedAt);
+  const diskKey = stack.use(Secret.take(secrets.diskKey)).bytes;
+  const headerMacKey = stack.use(Secret.take(secrets.headerMacKey)).bytes;
+  const owned = stack.move();
   return {
     diskKey,
     headerMacKey,
@@ -291,8 +292,8 @@ function unsealed(secrets: UnsealSecrets, requestedAt: number): Unsealed {
     uuid,
     generation,
     nextEpoch,
-    lease: heldLease(secrets.lease, requestedAt),
+    lease,
     kmsTimeUnixMs: secrets.timeUnixMs,
-    [Symbol.dispose]: dispose,
+    [Symbol.dispose]: () => owned.dispose(),
   };
 }

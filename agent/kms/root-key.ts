@@ -15,6 +15,7 @@ import {
   writeSync,
 } from "node:fs";
 import { frame } from "../attest/report-data.ts";
+import { Secret } from "../../native/memory.ts";
 import { SealetError } from "../error.ts";
 
 export type Purpose = "disk-key" | "header-mac";
@@ -35,56 +36,50 @@ export interface RootKey extends Disposable {
 const ROOT_KEY_BYTES = 32;
 const SALT = Buffer.from("sealet/v1/key");
 
-export function rootKey(bytes: Buffer): RootKey {
-  if (bytes.length !== ROOT_KEY_BYTES)
-    throw new SealetError("CONFIG_INVALID", "The root key has another length", {
-      expected: `${ROOT_KEY_BYTES} bytes`,
-      found: `${bytes.length} bytes`,
-    });
+/** @param key becomes the returned object's */
+export function rootKey(key: Secret): RootKey {
   return {
     derive({ cluster, purpose, resource, generation }) {
       const number = Buffer.alloc(4);
       number.writeUInt32BE(generation);
       const parts = [cluster, purpose, ...resource].map((part) => Buffer.from(part));
-      return Buffer.from(hkdfSync("sha512", bytes, SALT, frame(...parts, number), 32));
+      return Buffer.from(hkdfSync("sha512", key.bytes, SALT, frame(...parts, number), 32));
     },
-    [Symbol.dispose]: () => void bytes.fill(0),
+    [Symbol.dispose]: () => key[Symbol.dispose](),
   };
 }
 
 /** Makes the file; never replaces one. @throws CONFIG_INVALID where there is one already */
 export function createRootKeyFile(path: string): void {
-  const key = Buffer.alloc(ROOT_KEY_BYTES);
+  using key = Secret.allocate(ROOT_KEY_BYTES);
   try {
-    randomFillSync(key);
+    randomFillSync(key.bytes);
     const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
       fchmodSync(file, 0o600);
-      if (writeSync(file, key) !== ROOT_KEY_BYTES) throw new Error("short write");
+      if (writeSync(file, key.bytes) !== ROOT_KEY_BYTES) throw new Error("short write");
       fsyncSync(file);
     } finally {
       closeSync(file);
     }
   } catch (cause) {
     throw new SealetError("CONFIG_INVALID", `The root key ${path} cannot be made`, { cause });
-  } finally {
-    key.fill(0);
   }
 }
 
 /** @throws CONFIG_INVALID: missing, of another length, or readable by others than its owner */
 export function readRootKeyFile(path: string): RootKey {
-  const key = Buffer.alloc(ROOT_KEY_BYTES + 1);
+  const key = Secret.allocate(ROOT_KEY_BYTES);
   let file: number | undefined;
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     const { mode, size } = fstatSync(file);
     if ((mode & 0o077) !== 0) throw new SealetError("CONFIG_INVALID", `Others may read the root key ${path}`);
-    if (size !== ROOT_KEY_BYTES || readSync(file, key) !== ROOT_KEY_BYTES)
+    if (size !== ROOT_KEY_BYTES || readSync(file, key.bytes) !== ROOT_KEY_BYTES)
       throw new SealetError("CONFIG_INVALID", `The root key ${path} is not ${ROOT_KEY_BYTES} bytes`);
-    return rootKey(key.subarray(0, ROOT_KEY_BYTES));
+    return rootKey(key);
   } catch (cause) {
-    key.fill(0);
+    key[Symbol.dispose]();
     if (cause instanceof SealetError) throw cause;
     throw new SealetError("CONFIG_INVALID", `The root key ${path} cannot be read`, { cause });
   } finally {

@@ -1,0 +1,95 @@
+/** `sealet kms`: sets a key service up, and runs it. */
+import { readFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { SealetError } from "../error.ts";
+import type { Setup } from "../kms/directory.ts";
+import { type Output, fields } from "./output.ts";
+
+const DIRECTORY = "/var/lib/sealet-kms";
+const directoryOption = () =>
+  new Option("--dir <path>", "the KMS's directory").default(DIRECTORY).env("SEALET_KMS_DIR");
+
+interface InitOptions {
+  readonly dir: string;
+  readonly cluster: string;
+  readonly endpoint: string[];
+  readonly operatorKey: string[];
+  readonly listen?: string;
+  readonly apiServer?: string[];
+  readonly clusterCaCert?: string;
+  readonly clusterCaKey?: string;
+  readonly leaseSeconds?: string;
+}
+
+export function registerKms(program: Command, output: Output): void {
+  const kms = program.command("kms").description("the key service");
+  kms
+    .command("init")
+    .description("make a KMS's directory: root key, TLS key, configuration")
+    .requiredOption("--cluster <name>", "the cluster's name")
+    .requiredOption("--endpoint <host:port...>", "where nodes find this KMS")
+    .requiredOption("--operator-key <file...>", "public keys of who may sign enrolments and policies (PEM)")
+    .option("--listen <host:port>", "where the KMS listens; default: [::]:7443")
+    .option("--api-server <url...>", "Kubernetes API servers, for the nodes")
+    .option("--cluster-ca-cert <file>", "the cluster's CA (PEM); without one the KMS makes its own")
+    .option("--cluster-ca-key <file>", "its key (PEM)")
+    .option("--lease-seconds <number>", "how long a node may go without renewing; default: 300")
+    .addOption(directoryOption())
+    .action(async (options: InitOptions) => {
+      const { createDirectory, openDirectory } = await import("../kms/directory.ts");
+      const { spkiDigest, spkiOf } = await import("../kms/identity.ts");
+      await createDirectory(options.dir, setupOf(options));
+      using made = openDirectory(options.dir).rootKey;
+      void made;
+      const pin = spkiDigest(spkiOf(readFileSync(`${options.dir}/tls.crt`))).toString("hex");
+      const result = { cluster: options.cluster, directory: options.dir, spkiSha256: pin };
+      output.result(result, (style) =>
+        fields(
+          [
+            ["cluster", options.cluster],
+            ["directory", options.dir],
+            ["key (SPKI SHA-256)", pin],
+          ],
+          style,
+        ),
+      );
+      output.note("Keep root.key safe: without it no state disk of this cluster can be opened again.");
+    });
+  kms
+    .command("serve")
+    .description("run the key service until SIGTERM")
+    .option("--listen <host:port>", "in place of the configuration's")
+    .addOption(directoryOption())
+    .action(async ({ dir, listen }: { dir: string; listen?: string }) => {
+      const { serve } = await import("./kms-serve.ts");
+      await serve(dir, listen, output);
+    });
+}
+
+function setupOf(options: InitOptions): Setup {
+  const { cluster, endpoint, listen, apiServer, leaseSeconds, clusterCaCert, clusterCaKey } = options;
+  if ((clusterCaCert === undefined) !== (clusterCaKey === undefined))
+    throw new SealetError("USAGE", "--cluster-ca-cert and --cluster-ca-key go together");
+  const ca =
+    clusterCaCert === undefined || clusterCaKey === undefined
+      ? undefined
+      : { certificate: read(clusterCaCert), privateKey: read(clusterCaKey) };
+  return {
+    cluster,
+    endpoints: endpoint,
+    operatorKeys: options.operatorKey.map(read),
+    ...(listen === undefined ? {} : { listen }),
+    ...(apiServer === undefined ? {} : { apiServers: apiServer }),
+    ...(leaseSeconds === undefined ? {} : { leaseSeconds: Number(leaseSeconds) }),
+    ...(ca === undefined ? {} : { ca }),
+  };
+}
+
+function read(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SealetError("USAGE", `${file} cannot be read: ${why}`, { cause });
+  }
+}

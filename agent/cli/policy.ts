@@ -1,0 +1,104 @@
+/** `sealet policy`: what decides a release. Signed by an operator, applied at the KMS, only ever newer. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import type { PolicyInfo } from "../api/gen/sealet.ts";
+import { SealetError } from "../error.ts";
+import { OPERATOR_SOCKET, socketOption } from "./nodes.ts";
+import { type Output, fields } from "./output.ts";
+
+export function registerPolicy(program: Command, output: Output): void {
+  const policy = program
+    .command("policy")
+    .description("the reference values and minima that decide a release");
+  policy
+    .command("check <file>")
+    .description("whether a policy is valid: every problem with its path")
+    .action(async (file: string) => {
+      const { version } = await readPolicy(read(file));
+      output.result({ file, version, valid: true }, () => `${file} is valid: version ${version}`);
+    });
+  policy
+    .command("sign <file>")
+    .description("sign a policy")
+    .addOption(
+      new Option("--key <file>", "the operator's private key")
+        .makeOptionMandatory()
+        .env("SEALET_OPERATOR_KEY"),
+    )
+    .requiredOption("--out <file>", "where the signed policy goes")
+    .action(async (file: string, { key, out }: { key: string; out: string }) => {
+      const { openOperatorKey } = await import("./sign.ts");
+      const { POLICY_PAYLOAD_TYPE } = await import("../attest/policy.ts");
+      const payload = read(file);
+      const { version } = await readPolicy(payload);
+      const signer = openOperatorKey(key);
+      writeFileSync(out, signer.sign(POLICY_PAYLOAD_TYPE, payload), { flush: true });
+      output.result({ version, out, keyid: signer.keyid }, (style) =>
+        fields(
+          [
+            ["version", String(version)],
+            ["signed by", signer.keyid],
+            ["signed policy", out],
+          ],
+          style,
+        ),
+      );
+    });
+  policy
+    .command("apply <file>")
+    .description("put a signed policy in force")
+    .addOption(socketOption())
+    .action(async (file: string, { socket = OPERATOR_SOCKET }: { socket?: string }) => {
+      const { METHOD, withOperator } = await import("./operator-client.ts");
+      const applied = await withOperator(socket, (ask) => ask(METHOD.applyPolicy, { policy: read(file) }));
+      output.result(plain(applied), () => `Policy version ${applied.version} is in force`);
+    });
+  policy
+    .command("show")
+    .description("the policy in force")
+    .addOption(socketOption())
+    .action(async ({ socket = OPERATOR_SOCKET }: { socket?: string }) => {
+      const { METHOD, withOperator } = await import("./operator-client.ts");
+      const { parseEnvelope } = await import("../attest/dsse.ts");
+      const info = await withOperator(socket, (ask) => ask(METHOD.getPolicy, {}));
+      if (info.version === 0n) throw new SealetError("NOT_SERVING", "No policy is in force");
+      const envelope = parseEnvelope(info.policy, "policy");
+      if (!envelope.ok) throw new SealetError("POLICY_INVALID", envelope.refusal.why);
+      const content: unknown = JSON.parse(Buffer.from(envelope.value.payload).toString());
+      const signedBy = envelope.value.signatures.map(({ keyid }) => keyid);
+      output.result({ ...plain(info), signedBy, policy: content }, (style) =>
+        [
+          fields(
+            [
+              ["version", String(info.version)],
+              ["sha256", info.sha256.toString("hex")],
+              ["signed by", signedBy.join(", ")],
+            ],
+            style,
+          ),
+          JSON.stringify(content, null, 2),
+        ].join("\n"),
+      );
+    });
+}
+
+function plain({ version, sha256 }: PolicyInfo): Record<string, unknown> {
+  return { version, sha256 };
+}
+
+async function readPolicy(payload: Buffer): Promise<{ version: number }> {
+  const { parsePolicy } = await import("../attest/policy.ts");
+  const parsed = parsePolicy(payload);
+  if (parsed.ok) return parsed.policy;
+  const problems = parsed.problems.map(({ path, message }) => `${path || "."}: ${message}`);
+  throw new SealetError("POLICY_INVALID", problems.join("; "), { predicate: parsed.problems[0]?.path });
+}
+
+function read(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SealetError("USAGE", `${file} cannot be read: ${why}`, { cause });
+  }
+}
