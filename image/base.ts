@@ -1,0 +1,54 @@
+/**
+ * The Debian part of the node image: a tree with the packages of `system/mkosi.conf`, installed by mkosi. It does not
+ * depend on sealet's own files, so that it is made once.
+ */
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync, copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { artefact, digest, root } from "./artefact.ts";
+import { command } from "./command.ts";
+import { inTools, mirror, toolsTree } from "./tools.ts";
+
+const config = join(root, "image/system/mkosi.conf");
+
+// mkosi would add a source of debug packages that few mirrors have
+const SOURCES = (suites: string, uri: string) =>
+  `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\n` +
+  "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n";
+
+/** A folder with `tree/` and `packages.json` (name and version of each package). */
+export async function baseTree(): Promise<string> {
+  const inputs = [await digest("image/system/mkosi.conf"), mirror, build.toString()];
+  return artefact("base", inputs, build, { megabytes: 1500 });
+}
+
+async function build({ folder, log }: { folder: string; log: string }): Promise<void> {
+  const work = join(folder, ".mkosi");
+  const sources = join(work, "mkosi.sandbox/etc/apt/sources.list.d");
+  mkdirSync(sources, { recursive: true });
+  copyFileSync(config, join(work, "mkosi.conf"));
+  const security = mirror.replace(/debian\/?$/u, "debian-security");
+  writeFileSync(
+    join(sources, "mkosi.sources"),
+    SOURCES("trixie trixie-updates", mirror) + SOURCES("trixie-security", security),
+  );
+  const out = join(work, "out");
+  mkdirSync(out);
+  const args = ["--force", "--output-directory", out, "--cache-directory", join(work, "cache"), "build"];
+  const env = { HOME: "/root", TERM: "dumb" };
+  const [program, argv] = inTools(await toolsTree(), { cwd: work, env }, "mkosi", args);
+  await command(program, argv, {
+    log,
+    label: "base: Debian packages",
+    hint: `Set-up downloads Debian 13 from ${mirror}: check the network, or set SEALET_MIRROR.`,
+  });
+  cpSync(join(out, "tree.manifest"), join(folder, "packages.json"));
+  // whoever else may read the cache, the tree's owners and modes are part of the product
+  await command("mv", [join(out, "tree"), join(folder, "tree")], { log, label: "base: keeping the tree" });
+  rmSync(work, { recursive: true, force: true });
+}
+
+/** Number of Debian packages in the base tree. */
+export function packageCount(base: string): number {
+  const manifest = JSON.parse(readFileSync(join(base, "packages.json"), "utf8")) as { packages: unknown[] };
+  return manifest.packages.length;
+}

@@ -1,0 +1,72 @@
+/** The initrd: one static program (`initrd/*.go`), the disk drivers it loads, the command line it accepts. */
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { artefact, digest, root } from "./artefact.ts";
+import { command } from "./command.ts";
+import { go } from "./kubernetes.ts";
+import { moduleGraph, walk } from "./tree.ts";
+import { inTools } from "./tools.ts";
+
+/** What it takes to reach the root: transports, disks, verity, the file system. */
+const MODULES = [
+  "virtio_blk",
+  "virtio_scsi",
+  "sd_mod",
+  "nvme",
+  "hv_storvsc",
+  "sha256-ssse3",
+  "dm-verity",
+  "erofs",
+];
+
+/** The measured command line, without the root hash. */
+export function commandLine(): string {
+  return readFileSync(join(root, "image/system/cmdline.txt"), "utf8").trim();
+}
+
+/** The compiled program of the initrd. */
+async function program(): Promise<string> {
+  const inputs = [await digest("image/initrd")];
+  const folder = await artefact("initrd", inputs, async ({ folder: out, log }) => {
+    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="];
+    await go(["build", ...flags, "-o", join(out, "init"), "."], {
+      cwd: join(root, "image/initrd"),
+      log,
+      label: "initrd: compiling",
+    });
+  });
+  return join(folder, "init");
+}
+
+/** Writes the initrd for a root's kernel modules. @param modules the folder /usr/lib/modules/<release> of the root */
+export async function writeInitrd(
+  work: { readonly tools: string; readonly log: string; readonly epoch: string },
+  modules: string,
+  file: string,
+): Promise<void> {
+  const tree = `${file}.tree`;
+  for (const folder of ["proc", "sys", "dev", "sysroot", "modules"])
+    mkdirSync(join(tree, folder), { recursive: true });
+  copyFileSync(await program(), join(tree, "init"));
+  writeFileSync(join(tree, "cmdline"), `${commandLine()}\n`);
+  const graph = moduleGraph(readFileSync(join(modules, "modules.dep"), "utf8"));
+  const files = new Set<string>();
+  for (const name of MODULES) {
+    const own = graph.file(name);
+    if (own !== undefined) for (const one of [...graph.needs(own), own]) files.add(one);
+  }
+  const index: string[] = [];
+  for (const one of files) {
+    copyFileSync(join(modules, one), join(tree, "modules", basename(one)));
+    const needs = graph.needs(one).toReversed();
+    index.push(`${basename(one)}: ${needs.map((need) => basename(need)).join(" ")}\n`);
+  }
+  writeFileSync(join(tree, "modules/modules.dep"), index.join(""));
+  writeFileSync(join(tree, "modules/order"), MODULES.map((name) => `${name}\n`).join(""));
+  const names = `${file}.names`;
+  writeFileSync(names, walk(tree).join("\n"));
+  const pack = `find . -exec touch -hd @${work.epoch} {} + &&
+    cpio -o --reproducible --quiet -H newc -R 0:0 < ${names} | zstd -q -19 -T1 > ${file}`;
+  const options = { log: work.log, label: "image: initrd" };
+  await command(...inTools(work.tools, { cwd: tree }, "sh", ["-ec", pack]), options);
+}

@@ -1,0 +1,3 @@
+module sealet/image/initrd
+
+go 1.26.0

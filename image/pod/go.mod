@@ -1,0 +1,3 @@
+module sealet/image/pod
+
+go 1.26.0

@@ -1,0 +1,97 @@
+/** A machine's serial console: its lines with the time they came, and waiting for one of them. */
+
+export interface Line {
+  /** Seconds since power-on. */
+  readonly at: number;
+  readonly text: string;
+}
+
+interface Waiter {
+  readonly pattern: RegExp;
+  readonly found: (line: Line) => void;
+  readonly failed: (error: Error) => void;
+}
+
+export class Console {
+  readonly #since: number;
+  readonly #lines: Line[] = [];
+  readonly #waiters = new Set<Waiter>();
+  readonly #watchers = new Set<(line: Line) => void>();
+  #rest = "";
+  #ended: Error | undefined;
+
+  constructor(since: number) {
+    this.#since = since;
+  }
+
+  get lines(): readonly Line[] {
+    return this.#lines;
+  }
+
+  get text(): string {
+    return this.#lines.map(({ text }) => text).join("\n");
+  }
+
+  /** Calls back for every line from now on. */
+  watch(watcher: (line: Line) => void): void {
+    this.#watchers.add(watcher);
+  }
+
+  feed(bytes: Buffer): void {
+    const parts = (this.#rest + bytes.toString("latin1")).split(/\r?\n|\r/u);
+    this.#rest = parts.pop() ?? "";
+    for (const part of parts) {
+      // oxlint-disable-next-line no-control-regex -- the firmware draws with escape sequences
+      const text = part.replaceAll(/\u001b\[[0-9;?=]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/gu, "").trimEnd();
+      if (text === "") continue;
+      const line = { at: (performance.now() - this.#since) / 1000, text };
+      this.#lines.push(line);
+      for (const watcher of this.#watchers) watcher(line);
+      for (const waiter of this.#waiters) if (waiter.pattern.test(text)) waiter.found(line);
+    }
+  }
+
+  fail(error: Error): void {
+    this.#ended ??= error;
+    for (const waiter of this.#waiters) waiter.failed(error);
+  }
+
+  end(why: string): void {
+    this.fail(new Error(why));
+  }
+
+  /** The first line, past or to come, that matches. @throws if the machine goes off before, or after the time */
+  async waitFor(pattern: RegExp, seconds: number): Promise<Line> {
+    const past = this.#lines.find(({ text }) => pattern.test(text));
+    if (past !== undefined) return past;
+    if (this.#ended !== undefined) throw this.#lost(pattern, this.#ended.message);
+    return new Promise<Line>((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+      };
+      const waiter: Waiter = {
+        pattern,
+        found: (line) => {
+          done();
+          resolve(line);
+        },
+        failed: (error) => {
+          done();
+          reject(this.#lost(pattern, error.message));
+        },
+      };
+      const timer = setTimeout(() => {
+        waiter.failed(new Error(`${seconds} s are over`));
+      }, seconds * 1000);
+      this.#waiters.add(waiter);
+    });
+  }
+
+  #lost(pattern: RegExp, why: string): Error {
+    const last = this.#lines.slice(-20).map(({ at, text }) => `    ${at.toFixed(2).padStart(7)} ${text}`);
+    return new Error(
+      [`The console did not say ${String(pattern)}: ${why}. Its last lines:`, ...last].join("\n"),
+    );
+  }
+}
