@@ -1,0 +1,167 @@
+/**
+ * The state disk as a block device: found by its serial, held exclusively, read and written at offsets. Every failure is
+ * a code; a read error is never taken for zeros.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { SealetError } from "../error.ts";
+import { blankRegions } from "./blank.ts";
+import type { Blankness } from "./classify.ts";
+import { SECTOR } from "./layout.ts";
+
+/** Where drivers show a disk's serial: virtio and user-mode Linux, NVMe, SCSI (page 0x80: 4 bytes before it). */
+const SERIALS = [
+  ["serial", 0],
+  ["device/serial", 0],
+  ["device/vpd_pg80", 4],
+] as const;
+
+/**
+ * @returns /dev/NAME
+ * @throws DISK_MISSING, DISK_UNEXPECTED more than one has that serial
+ */
+export async function findBySerial(serial: string, sys = "/sys/block"): Promise<string> {
+  const found: string[] = [];
+  for (const name of await readdir(sys)) {
+    const read = async ([file, skip]: (typeof SERIALS)[number]) =>
+      (await readFile(join(sys, name, file)).catch(() => Buffer.alloc(0))).toString("latin1", skip).trim();
+    const serials = await Promise.all(SERIALS.map(read));
+    if (serials.some((candidate) => candidate === serial)) found.push(`/dev/${name}`);
+  }
+  const [path, another] = found;
+  if (path === undefined) throw new SealetError("DISK_MISSING", `No disk has the serial ${serial}.`);
+  if (another !== undefined) {
+    throw new SealetError("DISK_UNEXPECTED", `More than one disk has the serial ${serial}.`, {
+      expected: "one",
+      found: found.join(", "),
+    });
+  }
+  return path;
+}
+
+export type Claim = "exclusive" | "shared";
+
+const errnoNameOf = (thrown: unknown): string | undefined =>
+  thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+
+export class BlockDevice {
+  readonly path: string;
+  readonly bytes: number;
+  /** "254:16" */
+  readonly number: string;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, bytes: number, number: string, file: FileHandle) {
+    this.path = path;
+    this.bytes = bytes;
+    this.number = number;
+    this.#file = file;
+  }
+
+  /**
+   * @param claim "exclusive": no mount, no device mapper, no second agent has it, and none gets it
+   * @throws DISK_MISSING, DISK_BUSY, DISK_IO
+   */
+  static async open(path: string, claim: Claim): Promise<BlockDevice> {
+    const number = await numberOf(path);
+    const exclusive = claim === "exclusive" ? constants.O_EXCL : 0;
+    let file;
+    try {
+      file = await open(path, constants.O_RDWR | exclusive);
+    } catch (cause) {
+      if (errnoNameOf(cause) === "EBUSY") {
+        throw new SealetError("DISK_BUSY", `Something else uses ${path}.`, { cause });
+      }
+      throw new SealetError("DISK_IO", `${path} can't be opened: ${errnoNameOf(cause)}.`, { cause });
+    }
+    try {
+      return new BlockDevice(path, (await sectorsOf(number)) * SECTOR, number, file);
+    } catch (thrown) {
+      await file.close();
+      throw thrown;
+    }
+  }
+
+  /** @throws DISK_IO, also where the disk ends too early */
+  async read(offset: number, bytes: number): Promise<Buffer> {
+    const buffer = Buffer.alloc(bytes);
+    for (let done = 0; done < bytes;) {
+      let count;
+      try {
+        ({ bytesRead: count } = await this.#file.read(buffer, done, bytes - done, offset + done));
+      } catch (cause) {
+        throw this.#failure("read", offset + done, cause);
+      }
+      if (count === 0) throw this.#failure("read", offset + done, new Error("the disk ends here"));
+      done += count;
+    }
+    return buffer;
+  }
+
+  /** Returns when the bytes are durable. @throws DISK_IO */
+  async write(offset: number, bytes: Buffer): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.length;) {
+        done += (await this.#file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+      }
+      await this.#file.sync();
+    } catch (cause) {
+      throw this.#failure("written", offset, cause);
+    }
+  }
+
+  /** Reads every region that the proof asks for. @throws DISK_IO: what can't be read is not proven */
+  async proveBlank(signal: AbortSignal): Promise<Blankness> {
+    for (const region of blankRegions(this.bytes)) {
+      if (signal.aborted) throw new SealetError("CANCELLED", "The disk's inspection was stopped.");
+      const bytes = await this.read(region.offset, region.bytes);
+      const at = firstNonZero(bytes);
+      if (at >= 0) return { blank: false, offset: region.offset + at, why: region.why };
+    }
+    return { blank: true };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+
+  #failure(verb: string, offset: number, cause: unknown): SealetError {
+    const why = errnoNameOf(cause) ?? (cause instanceof Error ? cause.message : String(cause));
+    return new SealetError("DISK_IO", `${this.path} can't be ${verb} at byte ${offset}: ${why}.`, { cause });
+  }
+}
+
+const ZEROS = Buffer.alloc(1024 * 1024);
+
+/** memcmp(3) over zeros: a loop in JavaScript over 32 MiB takes longer than reading them. */
+function firstNonZero(bytes: Buffer): number {
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length);
+    if (part.compare(ZEROS, 0, part.length) !== 0) return at + part.findIndex((byte) => byte !== 0);
+  }
+  return -1;
+}
+
+async function numberOf(path: string): Promise<string> {
+  let found;
+  try {
+    found = await stat(path);
+  } catch (cause) {
+    throw new SealetError("DISK_MISSING", `There is no ${path}.`, { cause });
+  }
+  if (!found.isBlockDevice()) throw new SealetError("DISK_MISSING", `${path} is no block device.`);
+  // glibc's gnu_dev_major and gnu_dev_minor, for the 32 bits that Linux uses
+  const major = (found.rdev >>> 8) & 0xfff;
+  const minor = (found.rdev & 0xff) | ((found.rdev >>> 12) & 0xfff00);
+  return `${major}:${minor}`;
+}
+
+/** @param number "254:16" @throws DISK_IO */
+export async function sectorsOf(number: string): Promise<number> {
+  const text = await readFile(`/sys/dev/block/${number}/size`, "latin1").catch((cause: unknown) => {
+    throw new SealetError("DISK_IO", `The size of block device ${number} can't be read.`, { cause });
+  });
+  return Number.parseInt(text, 10);
+}

@@ -1,0 +1,155 @@
+/**
+ * ext4 on the open state disk. Programs run by absolute path with an empty environment; they see no key.
+ *
+ * What is done about damage: `e2fsck -p` before every mount, as every Linux does at boot. It replays the journal and,
+ * where the file system is marked as faulty, repairs only what it can repair without losing data; anything more ends in
+ * FILESYSTEM_DAMAGED. Never `-y`. At run time an error makes the file system read-only (errors=remount-ro).
+ */
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+import { errnoName } from "../../native/libc.ts";
+import { mount, unmount } from "../../native/mount.ts";
+import { type Code, SealetError } from "../error.ts";
+import { DATA_SECTOR_BYTES } from "./layout.ts";
+
+const MKFS = "/usr/sbin/mkfs.ext4";
+const FSCK = "/usr/sbin/e2fsck";
+
+interface Ended {
+  readonly status: number;
+  readonly output: string;
+}
+
+async function run(program: string, args: readonly string[], signal: AbortSignal): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { env: {}, signal, encoding: "latin1" }, (error, stdout, stderr) => {
+      const output = `${stdout}${stderr}`.trim().slice(-500);
+      if (error === null) resolve({ status: 0, output });
+      else if (typeof error.code === "number") resolve({ status: error.code, output });
+      else if (signal.aborted)
+        reject(new SealetError("CANCELLED", `${program} was stopped.`, { cause: error }));
+      else
+        reject(
+          new SealetError("NATIVE_FAILED", `${program} can't be run: ${error.message}`, { cause: error }),
+        );
+    });
+  });
+}
+
+/** What the file system says of itself: old data under a fresh header shows by it. */
+export interface Mark {
+  readonly uuid: string;
+  readonly epoch: bigint;
+}
+
+/** In the file system. */
+const MARK = "lib/sealet/epoch";
+const MARK_TEXT = /^sealet 1 ([0-9a-f-]{36}) (\d{1,19})\n$/;
+const textOf = ({ uuid, epoch }: Mark) => `sealet 1 ${uuid} ${epoch}\n`;
+
+/**
+ * A new file system that has the mark in it, and nothing else. The device reads as zeros: nothing is written to make it
+ * so (assume_storage_prezeroed), nothing is discarded.
+ * @param runtime a folder in memory
+ */
+export async function makeFileSystem(
+  path: string,
+  mark: Mark,
+  runtime: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const seed = await mkdtemp(join(runtime, "seed-"));
+  try {
+    await mkdir(join(seed, dirname(MARK)), { recursive: true, mode: 0o755 });
+    await writeFile(join(seed, MARK), textOf(mark), { mode: 0o600 });
+    const { status, output } = await run(
+      MKFS,
+      [
+        ["-q", "-F", "-b", String(DATA_SECTOR_BYTES), "-U", mark.uuid, "-L", "sealet", "-m", "1"],
+        ["-E", "nodiscard,assume_storage_prezeroed=1,root_owner=0:0", "-d", seed, path],
+      ].flat(),
+      signal,
+    );
+    if (status !== 0) throw new SealetError("DISK_IO", `mkfs.ext4 failed with ${status}: ${output}`);
+  } finally {
+    await rm(seed, { recursive: true, force: true });
+  }
+}
+
+/** e2fsck(8): 1 is "errors were corrected", 2 "and the system should be rebooted" (only where it was mounted). */
+const FSCK_OK = [0, 1] as const;
+const FSCK_CODES: Readonly<Record<number, Code>> = { 8: "DISK_IO", 32: "CANCELLED" };
+
+/** @throws FILESYSTEM_DAMAGED, DISK_IO */
+export async function checkFileSystem(path: string, signal: AbortSignal): Promise<void> {
+  const { status, output } = await run(FSCK, ["-p", path], signal);
+  if (FSCK_OK.some((ok) => ok === status)) return;
+  throw new SealetError(
+    FSCK_CODES[status] ?? "FILESYSTEM_DAMAGED",
+    `e2fsck -p ended with ${status}: ${output}`,
+  );
+}
+
+/** kubelet, containerd and pods need programs to be executable, and nothing else: no devices, no set-user-ID. */
+export async function mountFileSystem(path: string, target: string): Promise<void> {
+  const { errno } = await mount({
+    source: path,
+    target,
+    type: "ext4",
+    flags: ["NODEV", "NOSUID", "NOATIME"],
+    data: "errors=remount-ro",
+  });
+  if (errno === 0) return;
+  const name = errnoName(errno);
+  const code =
+    name === "EUCLEAN" || name === "EBADMSG" || name === "EINVAL" ? "FILESYSTEM_DAMAGED" : "MOUNT_FAILED";
+  throw new SealetError(code, `The state disk can't be mounted at ${target}: ${name}.`);
+}
+
+/** @throws DISK_BUSY a program has a file open in it */
+export async function unmountFileSystem(target: string): Promise<void> {
+  const { errno } = await unmount(target);
+  if (errno === 0) return;
+  const name = errnoName(errno);
+  const code = name === "EBUSY" ? "DISK_BUSY" : "MOUNT_FAILED";
+  throw new SealetError(code, `${target} can't be unmounted: ${name}.`);
+}
+
+/** Where a block device is mounted, in the order of mounting. @param number "254:3" */
+export async function mountPoints(number: string): Promise<readonly string[]> {
+  const text = await readFile("/proc/self/mountinfo", "latin1"); // proc(5): id, parent, major:minor, root, mount point
+  return text
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter((fields) => fields[2] === number && fields[3] === "/")
+    .map((fields) => (fields[4] ?? "").replaceAll(/\\([0-7]{3})/g, (_, code: string) => unescape(code)));
+}
+
+const unescape = (octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
+
+/** @throws FILESYSTEM_DAMAGED there is none */
+export async function readMark(mountPoint: string): Promise<Mark> {
+  const text = await readFile(join(mountPoint, MARK), "latin1").catch((cause: unknown) => {
+    throw new SealetError("FILESYSTEM_DAMAGED", "The file system's own epoch can't be read.", { cause });
+  });
+  const [, uuid, epoch] = MARK_TEXT.exec(text) ?? [];
+  if (uuid === undefined || epoch === undefined) {
+    throw new SealetError("FILESYSTEM_DAMAGED", "The file system's own epoch is not one that sealet writes.");
+  }
+  return { uuid, epoch: BigInt(epoch) };
+}
+
+/** Durable when it returns. */
+export async function writeMark(mountPoint: string, mark: Mark): Promise<void> {
+  const path = join(mountPoint, MARK);
+  try {
+    await writeFile(`${path}.new`, textOf(mark), { mode: 0o600, flush: true });
+    await rename(`${path}.new`, path);
+    await using folder = await open(dirname(path), "r");
+    await folder.sync();
+  } catch (cause) {
+    throw new SealetError("DISK_IO", "The file system's own epoch can't be written.", { cause });
+  }
+}
