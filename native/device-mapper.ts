@@ -75,8 +75,8 @@ async function request(command: Command, call: Call): Promise<Answer> {
   writeText(header.slice("device_name"), call.name);
   writeText(header.slice("uuid"), call.uuid ?? "");
   payload.copy(bytes, DM_IOCTL.size);
-  await using control = await open("/dev/mapper/control", "r+");
-  const { errno } = await ioctl(control.fd, iowr("\u00fd", COMMANDS[command], DM_IOCTL.size), bytes);
+  await using file = await open("/dev/mapper/control", "r+");
+  const { errno } = await ioctl(file.fd, iowr("\u00fd", COMMANDS[command], DM_IOCTL.size), bytes);
   return { errno, header, bytes };
 }
 

@@ -127,6 +127,41 @@ export const RLIMIT = {
   ],
 } as const satisfies Layout;
 
+// include/uapi/linux/dm-ioctl.h: the header of every request to device mapper; targets follow
+export const DM_IOCTL = {
+  name: "struct dm_ioctl",
+  size: 312,
+  rows: [
+    ["version_major", 0, 4, "u32"],
+    ["version_minor", 4, 4, "u32"],
+    ["version_patch", 8, 4, "u32"],
+    ["data_size", 12, 4, "u32"],
+    ["data_start", 16, 4, "u32"],
+    ["target_count", 20, 4, "u32"],
+    ["open_count", 24, 4, "i32"],
+    ["flags", 28, 4, "u32"],
+    ["event_nr", 32, 4, "u32"],
+    ["padding", 36, 4, "zero"],
+    ["dev", 40, 8, "u64"],
+    ["device_name", 48, 128, "bytes"],
+    ["uuid", 176, 129, "bytes"],
+    ["data", 305, 7, "zero"],
+  ],
+} as const satisfies Layout;
+
+// include/uapi/linux/dm-ioctl.h: one target of a table; its parameters follow as a string
+export const DM_TARGET_SPEC = {
+  name: "struct dm_target_spec",
+  size: 40,
+  rows: [
+    ["sector_start", 0, 8, "u64"],
+    ["length", 8, 8, "u64"],
+    ["status", 16, 4, "i32"],
+    ["next", 20, 4, "u32"],
+    ["target_type", 24, 16, "bytes"],
+  ],
+} as const satisfies Layout;
+
 type Name<L extends Layout> = Exclude<L["rows"][number], readonly [string, number, number, "zero"]>[0];
 type NumberName<L extends Layout> = Extract<
   L["rows"][number],

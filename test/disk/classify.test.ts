@@ -62,7 +62,10 @@ describe("disk classification", () => {
     }
     const torn = Buffer.from(slots[1]);
     torn.writeUInt8(1, 100);
-    assert.equal(await found(area({ header: HEADER, slots: [undefined, torn] })), "damaged DISK_DAMAGED");
+    assert.equal(
+      await found(area({ header: HEADER, slots: [Buffer.alloc(0), torn] })),
+      "damaged DISK_DAMAGED",
+    );
     assert.equal(await found(area({ header: HEADER })), "damaged DISK_DAMAGED");
     assert.equal(await found(area({ header: HEADER, slots }), DATA, DISK - 4096), "damaged DISK_DAMAGED");
     assert.equal(await found(area({ slots })), "damaged DISK_DAMAGED");

@@ -48,8 +48,8 @@ export const JSON_AREA = {
 };
 
 /** Recomputes a copy's checksum, as an attacker would. */
-export function repair(header: Buffer, index: 0 | 1): void {
-  const copy = header.subarray(index * LUKS2_COPY_BYTES, (index + 1) * LUKS2_COPY_BYTES);
+export function repair(bytes: Buffer, index: 0 | 1): void {
+  const copy = bytes.subarray(index * LUKS2_COPY_BYTES, (index + 1) * LUKS2_COPY_BYTES);
   copy.fill(0, 448, 512);
   createHash("sha256").update(copy).digest().copy(copy, 448);
 }
