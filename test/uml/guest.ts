@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { Console } from "./console.ts";
 import { guestTree } from "./tree.ts";
 import type { Tap } from "./tap.ts";
@@ -43,6 +44,8 @@ export interface GuestOptions {
   readonly onConsole?: (text: string) => void;
   /** More kernel parameters. */
   readonly parameters?: readonly string[];
+  /** A two-way line between the host (`Guest.channel`) and the guest's /dev/tty1. */
+  readonly channel?: boolean;
 }
 
 export interface GuestEnd {
@@ -57,6 +60,8 @@ export interface Guest {
   readonly folder: string;
   readonly ended: Promise<GuestEnd>;
   readonly console: Console;
+  /** The host's end of the guest's /dev/tty1, where it was asked for. */
+  readonly channel: Duplex | undefined;
   /** A power cut: the guest is gone at once; what it had not synced to its disks' files is in the host's cache. */
   kill(): Promise<GuestEnd>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -101,9 +106,14 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
       `guest_folder=/host${folder}`,
       ...disks,
       ...(options.network === undefined ? [] : [options.network.parameter]),
+      ...(options.channel === true ? ["con1=fd:3"] : []),
       ...(options.parameters ?? []),
     ],
-    { stdio: ["ignore", "pipe", "pipe"], detached: true, env: { PATH: process.env["PATH"] ?? "" } },
+    {
+      stdio: ["ignore", "pipe", "pipe", options.channel === true ? "pipe" : "ignore"],
+      detached: true,
+      env: { PATH: process.env["PATH"] ?? "" },
+    },
   );
   await once(child, "spawn");
   const { pid } = child;
@@ -111,7 +121,7 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
 
   const screen = new Console();
   for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding("utf8").on("data", (chunk: string) => {
+    stream?.setEncoding("utf8").on("data", (chunk: string) => {
       screen.add(chunk);
       options.onConsole?.(chunk.replaceAll("\r", ""));
     });
@@ -133,6 +143,7 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
     folder,
     ended,
     console: screen,
+    channel: child.stdio[3] instanceof Duplex ? child.stdio[3] : undefined,
     async kill() {
       kill("killed");
       return ended;
