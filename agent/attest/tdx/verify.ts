@@ -26,7 +26,7 @@ import type { CaKind, PlatformFacts, SignedDocument } from "./facts.ts";
 import { TdxMemo } from "./memo.ts";
 import { type TdxPolicy, trustedRoot } from "./policy.ts";
 import { TDX_DEMANDED, type TdxCode } from "./predicates.ts";
-import { parseQuote, type Quote } from "./quote.ts";
+import { MAX_QUOTE_SIZE, parseQuote, type Quote } from "./quote.ts";
 
 /** Intel's endorsements as its services publish them. Never changed once given: see `memo.ts`. */
 export interface TdxCollateral {
@@ -57,10 +57,12 @@ const INTEL_QE_VENDOR = fromHex("939a7233f79c4ca9940a0db3957f0607");
 
 export async function verifyTdx(input: TdxInput): Promise<Verdict> {
   const checks = new Checks<TdxCode>();
+  // copied: the caller's buffers may change while signatures are verified
+  const bytes = input.quote.slice(0, MAX_QUOTE_SIZE + 1);
   const quote = checks.parsed(
     "tdx.quote.format",
     "a TDX quote",
-    attempt(() => parseQuote(input.quote)),
+    attempt(() => parseQuote(bytes)),
   );
   const claims = quote === undefined ? {} : await verifyQuote(checks, quote, input);
   return checks.verdict("tdx", TDX_DEMANDED, claims);

@@ -52,12 +52,13 @@ export function twinPolicy(change: Partial<TdxPolicy> = {}): TdxPolicy {
 }
 
 export const COLLATERAL = ca.collateral();
+const POLICY = twinPolicy();
 
 export function appraise(quote: Uint8Array, change: Partial<TdxInput> = {}): Promise<Verdict> {
   return verifyTdx({
     quote,
     collateral: COLLATERAL,
-    policy: twinPolicy(),
+    policy: POLICY,
     at: TWIN_TIME,
     expect: { reportData: new Uint8Array(64), initdataDigest: new Uint8Array(48) },
     crypto,
