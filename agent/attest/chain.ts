@@ -79,6 +79,32 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
   OID.crlDistributionPoints,
 ]);
 
+interface Authority {
+  readonly ca: boolean;
+  readonly pathLength: number | undefined;
+  readonly certificates: boolean;
+  readonly crls: boolean;
+}
+
+const AUTHORITY = new WeakMap<Certificate, Authority>();
+
+/** What the certificate's extensions allow it to issue; read once for each certificate object. */
+function authorityOf(certificate: Certificate): Authority {
+  const known = AUTHORITY.get(certificate);
+  if (known !== undefined) return known;
+  const constraints = attempt(() => basicConstraints(certificate));
+  const usage = attempt(() => keyUsage(certificate));
+  const may = (bit: number): boolean => usage.ok && usage.value?.(bit) === true;
+  const authority = {
+    ca: constraints.ok && constraints.value?.ca === true,
+    pathLength: constraints.ok ? constraints.value?.pathLength : undefined,
+    certificates: may(KEY_USAGE.keyCertSign),
+    crls: may(KEY_USAGE.crlSign),
+  };
+  AUTHORITY.set(certificate, authority);
+  return authority;
+}
+
 /** Why `issuer` may not have issued `subject` (signature and dates apart), or undefined. */
 export function issuerProblem(
   issuer: Certificate,
@@ -90,13 +116,11 @@ export function issuerProblem(
   },
 ): string | undefined {
   if (!equalBytes(issuer.subject.der, subject.issuer.der)) return "issuer's name differs";
-  const constraints = attempt(() => basicConstraints(issuer));
-  if (!constraints.ok || constraints.value?.ca !== true) return "issuer is no CA (basicConstraints)";
-  const limit = constraints.value.pathLength;
-  if (limit !== undefined && options.casBelow > limit) return `issuer's pathLenConstraint is ${limit}`;
-  const usage = attempt(() => keyUsage(issuer));
-  const needed = options.crl === true ? KEY_USAGE.crlSign : KEY_USAGE.keyCertSign;
-  if (!usage.ok || usage.value === undefined || !usage.value(needed))
+  const { ca, pathLength, certificates, crls } = authorityOf(issuer);
+  if (!ca) return "issuer is no CA (basicConstraints)";
+  if (pathLength !== undefined && options.casBelow > pathLength)
+    return `issuer's pathLenConstraint is ${pathLength}`;
+  if (options.crl === true ? !crls : !certificates)
     return `issuer's keyUsage lacks ${options.crl === true ? "cRLSign" : "keyCertSign"}`;
   if (matchAlgorithm(subject.signatureAlgorithm, issuer.publicKey) === undefined)
     return `${describeSignature(subject.signatureAlgorithm)} by a key of kind ${issuer.publicKey.kind} is not accepted`;

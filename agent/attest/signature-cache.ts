@@ -16,8 +16,6 @@ import {
   type Signed,
 } from "./x509.ts";
 
-const LATIN1 = new TextDecoder("latin1");
-
 export interface SignatureCacheOptions {
   /** Parsed certificates and CRLs kept; the least recently used goes first. */
   readonly maxEntries?: number;
@@ -32,9 +30,9 @@ function expiry(parsed: Parsed): number {
 
 export class SignatureCache {
   readonly #maxEntries: number;
-  /** By their bytes; the least recently used first. */
-  readonly #certificates = new Map<string, Certificate>();
-  readonly #crls = new Map<string, CertificateList>();
+  /** By a part of their signature; the least recently used first. */
+  readonly #certificates = new Map<number, Certificate>();
+  readonly #crls = new Map<number, CertificateList>();
   readonly #fingerprints = new WeakMap<Certificate, string>();
   /** The public keys by which an object is known to be rightly signed. Wrong signatures are not kept. */
   readonly #signers = new WeakMap<Signed, Uint8Array[]>();
@@ -66,13 +64,13 @@ export class SignatureCache {
     else this.#store(this.#crls, parsed, at);
   }
 
-  #store<T extends Parsed>(map: Map<string, T>, parsed: T, at: number): void {
+  #store<T extends Parsed>(map: Map<number, T>, parsed: T, at: number): void {
     if (expiry(parsed) < at) return;
     for (const [name, kept] of map) {
       if (map.size < this.#maxEntries && expiry(kept) >= at) break;
       map.delete(name);
     }
-    map.set(LATIN1.decode(parsed.der), parsed);
+    map.set(shortName(parsed.der), parsed);
   }
 
   /** Hex SHA-256 of the certificate's DER. */
@@ -101,13 +99,18 @@ export class SignatureCache {
   }
 }
 
-function recall<T>(map: Map<string, T>, der: Uint8Array): T | undefined {
-  if (map.size === 0) return undefined;
-  const name = LATIN1.decode(der);
+/** The last 6 bytes lie in the signature: no two that are kept share them but by a rare accident, which costs a parse. */
+function shortName(der: Uint8Array): number {
+  let name = 0;
+  for (let i = Math.max(0, der.length - 6); i < der.length; i++) name = name * 256 + (der[i] ?? 0);
+  return name;
+}
+
+function recall<T extends Parsed>(map: Map<number, T>, der: Uint8Array): T | undefined {
+  const name = shortName(der);
   const known = map.get(name);
-  if (known !== undefined) {
-    map.delete(name);
-    map.set(name, known);
-  }
+  if (known === undefined || !equalBytes(known.der, der)) return undefined;
+  map.delete(name);
+  map.set(name, known);
   return known;
 }

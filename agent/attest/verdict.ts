@@ -34,28 +34,63 @@ export function failures(verdict: Verdict): string[] {
   return verdict.predicates.filter(({ ok }) => !ok).map(({ code }) => code);
 }
 
+/** Text that costs something to make may be a function: it is called when somebody reads the predicates. */
+export type Text = string | (() => string);
+
+interface Noted {
+  readonly code: string;
+  readonly ok: boolean;
+  readonly expected: Text;
+  readonly found: Text;
+  readonly unchecked?: string;
+}
+
+const written = (text: Text): string => (typeof text === "string" ? text : text());
+
+const POSITIONS = new WeakMap<readonly string[], ReadonlyMap<string, number>>();
+
+/** The demanded codes that are not among those noted. A TEE's list is always the same array: its index is kept. */
+function missing<Code extends string>(noted: readonly Noted[], demanded: readonly Code[]): Code[] {
+  let positions = POSITIONS.get(demanded);
+  if (positions === undefined) {
+    positions = new Map(demanded.map((code, position) => [code, position]));
+    POSITIONS.set(demanded, positions);
+  }
+  const seen = new Uint8Array(demanded.length);
+  for (const { code } of noted) {
+    const position = positions.get(code);
+    if (position !== undefined) seen[position] = 1;
+  }
+  return demanded.filter((_, position) => seen[position] !== 1);
+}
+
 /** Collects the predicates of one appraisal. `Code` is the union of a TEE's table of predicates. */
 export class Checks<Code extends string> {
-  readonly #predicates: Predicate[] = [];
+  readonly #noted: Noted[] = [];
   #failed = false;
 
   get failed(): boolean {
     return this.#failed;
   }
 
-  check(code: Code, ok: boolean, expected: string, found: string): boolean {
-    this.#predicates.push({ code, ok, expected, found });
+  check(code: Code, ok: boolean, expected: Text, found: Text): boolean {
+    this.#noted.push({ code, ok, expected, found });
     if (!ok) this.#failed = true;
     return ok;
   }
 
   equal(code: Code, expected: Uint8Array, found: Uint8Array): boolean {
-    return this.check(code, equalBytes(expected, found), hex(expected), hex(found));
+    return this.check(
+      code,
+      equalBytes(expected, found),
+      () => hex(expected),
+      () => hex(found),
+    );
   }
 
   /** The policy's `{ unchecked: reason }`. */
-  unchecked(code: Code, reason: string, found: string): void {
-    this.#predicates.push({ code, ok: true, expected: "not checked", found, unchecked: reason });
+  unchecked(code: Code, reason: string, found: Text): void {
+    this.#noted.push({ code, ok: true, expected: "not checked", found, unchecked: reason });
   }
 
   /** A parser's result as a predicate: its value, or undefined after a failed one. */
@@ -65,19 +100,34 @@ export class Checks<Code extends string> {
   }
 
   has(code: Code): boolean {
-    return this.#predicates.some((predicate) => predicate.code === code);
+    return this.#noted.some((noted) => noted.code === code);
   }
 
-  /** @param demanded every code without which nothing is accepted */
-  verdict(tee: string, demanded: readonly Code[], claims: Claims): Verdict {
-    const seen = new Set(this.#predicates.map(({ code }) => code));
-    const notEvaluated = demanded.filter((code) => !seen.has(code));
+  /**
+   * @param demanded every code without which nothing is accepted
+   * @param claims may be a function, called when somebody reads them
+   */
+  verdict(tee: string, demanded: readonly Code[], claims: Claims | (() => Claims)): Verdict {
+    const noted = this.#noted;
+    const notEvaluated = missing(noted, demanded);
+    let predicates: readonly Predicate[] | undefined;
+    let read: Claims | undefined;
     return {
       accepted: !this.#failed && notEvaluated.length === 0 && demanded.length > 0,
       tee,
-      predicates: this.#predicates,
+      get predicates(): readonly Predicate[] {
+        predicates ??= noted.map((one) => ({
+          ...one,
+          expected: written(one.expected),
+          found: written(one.found),
+        }));
+        return predicates;
+      },
       notEvaluated,
-      claims,
+      get claims(): Claims {
+        read ??= typeof claims === "function" ? claims() : claims;
+        return read;
+      },
     };
   }
 }

@@ -1,5 +1,5 @@
 /** Structural predicates of a report: what holds for each genuine one, whatever the policy. All cheap. */
-import { hex, isZero } from "../bytes.ts";
+import { equalBytes, hex, isZero } from "../bytes.ts";
 import type { Checks } from "../verdict.ts";
 import { productOfCpu, tcbReserved, type CpuIdentity } from "./product.ts";
 import {
@@ -49,19 +49,17 @@ export function checkShape(checks: SnpChecks, report: Report, bytes: Uint8Array)
     "snp.key-info",
     key.signer !== undefined && !key.maskChipKey && key.unknownBits === 0,
     "VCEK or VLEK, chip key not masked, unknown bits zero",
-    `${key.signer ?? "no key"}${key.maskChipKey ? ", chip key masked" : ""}, 0x${report.keyInfo.toString(16)}`,
+    () =>
+      `${key.signer ?? "no key"}${key.maskChipKey ? ", chip key masked" : ""}, 0x${report.keyInfo.toString(16)}`,
   );
   const { policy, platformInfo } = report;
   checks.check(
     "snp.policy-bits",
     (policy & POLICY_ALWAYS_ONE) !== 0n && unknownPolicyBits(policy) === 0n,
     "bit 17 one, unknown bits zero",
-    bitsText(policy),
+    () => bitsText(policy),
   );
-  checks.check(
-    "snp.platform-bits",
-    unknownPlatformBits(platformInfo) === 0n,
-    "unknown bits zero",
+  checks.check("snp.platform-bits", unknownPlatformBits(platformInfo) === 0n, "unknown bits zero", () =>
     bitsText(platformInfo),
   );
   const cpu = version < VERSIONS.cpuidSince ? undefined : productOfCpu(report.cpuidFamily, report.cpuidModel);
@@ -69,7 +67,7 @@ export function checkShape(checks: SnpChecks, report: Report, bytes: Uint8Array)
     "snp.product",
     cpu?.kind !== "unsupported",
     "a product line with a root of AMD's",
-    cpu?.name ?? `not in a report of version ${version}`,
+    () => cpu?.name ?? `not in a report of version ${version}`,
   );
   return { signer: key.signer, cpu };
 }
@@ -97,7 +95,7 @@ export function checkCertificateMatch(checks: SnpChecks, report: Report, shape: 
     "snp.certificate-product",
     cpu === undefined ? vek.product !== "Turin" : vek.product === expected,
     expected ?? "Milan or Genoa: Turin's reports name their processor",
-    `${vek.product} (${vek.productName})`,
+    () => `${vek.product} (${vek.productName})`,
   );
   const problems = (["reportedTcb", "committedTcb", "currentTcb", "launchTcb"] as const).flatMap((field) => {
     const at = tcbReserved(expected ?? vek.product, report[field]);
@@ -110,12 +108,16 @@ export function checkCertificateMatch(checks: SnpChecks, report: Report, shape: 
 export function checkChipId(checks: SnpChecks, report: Report, vek: Vek): void {
   const { chipId } = report;
   if (vek.hwid === undefined) {
-    checks.check("snp.chip-id", isZero(chipId), "zero (VLEK)", hex(chipId));
+    checks.check("snp.chip-id", isZero(chipId), "zero (VLEK)", () => hex(chipId));
     return;
   }
   const padded = new Uint8Array(64);
   padded.set(vek.hwid);
-  const expected = hex(padded);
-  const found = hex(chipId);
-  checks.check("snp.chip-id", expected === found && !isZero(chipId), expected, found);
+  const ok = equalBytes(padded, chipId) && !isZero(chipId);
+  checks.check(
+    "snp.chip-id",
+    ok,
+    () => hex(padded),
+    () => hex(chipId),
+  );
 }

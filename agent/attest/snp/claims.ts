@@ -1,7 +1,7 @@
 /** What an SNP report and its certificate say, by names: for verdicts, `explain` and EAR. Decides nothing. */
 import { hex } from "../bytes.ts";
 import type { Claims } from "../verdict.ts";
-import { committedFirmware, currentFirmware, readTcbs } from "./check-policy.ts";
+import { committedFirmware, currentFirmware, readTcbs } from "./check-tcb.ts";
 import { hasComponent, TCB_COMPONENTS, type Product, type Tcb } from "./product.ts";
 import { keyInfo, platformBits, policyAbi, policyBits, VERSIONS, type Report } from "./report.ts";
 import type { Vek } from "./vek.ts";

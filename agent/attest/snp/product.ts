@@ -95,11 +95,16 @@ export function encodeTcb(product: Product, tcb: Tcb): Uint8Array {
   return bytes;
 }
 
+/** Bytes that belong to no component. */
+const TCB_RESERVED = { Milan: [2, 3, 4, 5], Genoa: [2, 3, 4, 5], Turin: [4, 5, 6] } as const satisfies Record<
+  Product,
+  readonly number[]
+>;
+
 /** The first byte that belongs to no component and is not zero. */
 export function tcbReserved(product: Product, bytes: Uint8Array): number | undefined {
-  const used: ReadonlySet<number | undefined> = new Set(Object.values(TCB_LAYOUT[product]));
-  const found = bytes.findIndex((byte, i) => byte !== 0 && !used.has(i));
-  return found < 0 ? undefined : found;
+  for (const at of TCB_RESERVED[product]) if (bytes[at] !== 0) return at;
+  return undefined;
 }
 
 export function hasComponent(product: Product, component: TcbComponent): boolean {
@@ -109,6 +114,10 @@ export function hasComponent(product: Product, component: TcbComponent): boolean
 /** The components in which `a` is below `b`. */
 export function tcbBelow(a: Tcb, b: Tcb): TcbComponent[] {
   return TCB_COMPONENTS.filter((component) => a[component] < b[component]);
+}
+
+export function sameTcb(a: Tcb, b: Tcb): boolean {
+  return TCB_COMPONENTS.every((component) => a[component] === b[component]);
 }
 
 export function tcbText(product: Product, tcb: Tcb): string {

@@ -107,10 +107,18 @@ export function platformBits(info: bigint): Bits<typeof PLATFORM_BIT> {
 }
 
 function named<Table extends Readonly<Record<string, number>>>(table: Table, value: bigint): Bits<Table> {
-  const low = Number(value & 0xffffffffn); // all known bits are below 32
-  const set = Object.entries(table).map(([name, bit]) => [name, ((low >>> bit) & 1) === 1]);
+  const bitsOf = Object.entries(table).map(([name, bit]) => [name, hasBit(low32(value), bit)]);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one entry for each of the table's
-  return Object.fromEntries(set) as Bits<Table>;
+  return Object.fromEntries(bitsOf) as Bits<Table>;
+}
+
+/** The half of a 64-bit field that all known bits are in. */
+export function low32(value: bigint): number {
+  return Number(value & 0xffffffffn);
+}
+
+export function hasBit(low: number, bit: number): boolean {
+  return ((low >>> bit) & 1) === 1;
 }
 
 export function policyAbi(policy: bigint): { readonly major: number; readonly minor: number } {

@@ -37,8 +37,19 @@ export interface Vek {
   readonly cspId: string | undefined;
 }
 
+const READ = new WeakMap<Certificate, Vek>();
+
 /** @throws Malformed */
 export function readVek(certificate: Certificate): Vek {
+  // the same certificate object says the same for ever
+  const known = READ.get(certificate);
+  if (known !== undefined) return known;
+  const vek = read(certificate);
+  READ.set(certificate, vek);
+  return vek;
+}
+
+function read(certificate: Certificate): Vek {
   const what = "VEK certificate";
   const fail = (code: Malformed["code"], why: string): never => {
     throw new Malformed(code, what, 0, why);

@@ -5,7 +5,7 @@
 import type { Crypto } from "../crypto.ts";
 import { attempt, describeRefusal, type Result } from "../malformed.ts";
 import { SignatureCache } from "../signature-cache.ts";
-import { Checks, type Claims, type Verdict } from "../verdict.ts";
+import { Checks, type Verdict } from "../verdict.ts";
 import { parseCertificateTable, type CertificateTable } from "./certificate-table.ts";
 import { checkChain, checkChainSignatures, right, type SnpCollateral } from "./check-chain.ts";
 import {
@@ -14,11 +14,10 @@ import {
   checkIdentity,
   checkProductAllowed,
   checkSigner,
-  checkTcb,
-  readTcbs,
   type SnpExpectation,
 } from "./check-policy.ts";
 import { checkCertificateMatch, checkChipId, checkShape, type Shape } from "./check-report.ts";
+import { checkTcb } from "./check-tcb.ts";
 import { snpClaims } from "./claims.ts";
 import type { SnpPolicy } from "./policy.ts";
 import { SNP_DEMANDED, type SnpCode } from "./predicates.ts";
@@ -53,27 +52,28 @@ export async function verifySnp(input: SnpInput): Promise<Verdict> {
     "1184 bytes",
     attempt(() => REPORT.decode(bytes)),
   );
-  const claims = report === undefined ? {} : await verifyReport(checks, report, bytes, input);
-  return checks.verdict("sev-snp", SNP_DEMANDED, claims);
+  if (report === undefined) return checks.verdict("sev-snp", SNP_DEMANDED, {});
+  const vek = await verifyReport(checks, report, bytes, input);
+  return checks.verdict("sev-snp", SNP_DEMANDED, () => snpClaims(report, vek));
 }
 
+/** @returns the VEK, where there was one to read */
 async function verifyReport(
   checks: SnpChecks,
   report: Report,
   bytes: Uint8Array,
   input: SnpInput,
-): Promise<Claims> {
+): Promise<Vek | undefined> {
   const cache = input.cache ?? new SignatureCache();
   const shape = checkShape(checks, report, bytes);
   // INVARIANT: nothing that the host added is parsed before the report itself is well-formed
-  if (checks.failed) return snpClaims(report, undefined);
+  if (checks.failed) return undefined;
   const vek = findVek(checks, shape, input, cache);
-  if (vek === undefined) return snpClaims(report, undefined);
-  const claims = snpClaims(report, vek);
+  if (vek === undefined) return undefined;
   checkCertificateMatch(checks, report, shape, vek);
-  if (checks.failed) return claims;
+  if (checks.failed) return vek;
   const product = checkProductAllowed(checks, vek.product, input.policy);
-  if (product === undefined) return claims;
+  if (product === undefined) return vek;
 
   const { policy, expect, crypto, at } = input;
   checkSigner(checks, vek, policy);
@@ -81,14 +81,14 @@ async function verifyReport(
   checkGuest(checks, report, policy);
   checkChipId(checks, report, vek);
   checkChip(checks, report, vek, policy, product);
-  checkTcb(checks, report, readTcbs(vek.product, report), vek, policy, product);
-  if (checks.failed && input.brief === true) return claims;
+  checkTcb(checks, report, vek, policy, product);
+  if (checks.failed && input.brief === true) return vek;
 
   const chainInput = { crypto, cache, collateral: input.collateral[vek.product], policy, product, at };
   const chain = await checkChain(checks, vek, chainInput);
-  if (chain === undefined || (checks.failed && input.brief === true)) return claims;
+  if (chain === undefined || (checks.failed && input.brief === true)) return vek;
   await checkChainSignatures(checks, vek, chain, chainInput);
-  if (checks.failed && input.brief === true) return claims;
+  if (checks.failed && input.brief === true) return vek;
   const signed = await crypto.verify(
     "ecdsa-p384-sha384",
     vek.certificate.publicKey.spki,
@@ -96,7 +96,7 @@ async function verifyReport(
     bytes.subarray(0, SIGNED_SIZE),
   );
   checks.check("snp.report-signature", signed, "right", right(signed));
-  return claims;
+  return vek;
 }
 
 /** The VEK from the evidence, else from collateral. It is believed only once the whole chain holds. */

@@ -1,0 +1,51 @@
+/** One field of a policy as one predicate: held against what was found, or noted as not checked. */
+import { hex } from "./bytes.ts";
+import { isUnchecked, type Unchecked } from "./policy-fields.ts";
+import type { Checks } from "./verdict.ts";
+
+/**
+ * @param holds asked only where the policy checks the field
+ * @param expected text of what the policy wants
+ */
+export function checkRule<Code extends string, Field>(
+  checks: Checks<Code>,
+  code: Code,
+  field: Field | Unchecked,
+  found: () => string,
+  holds: (field: Exclude<Field, Unchecked>) => boolean,
+  expected: (field: Exclude<Field, Unchecked>) => string,
+): boolean {
+  if (isUnchecked(field)) {
+    checks.unchecked(code, field.unchecked, found);
+    return true;
+  }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the guard above leaves nothing else
+  const rule = field as Exclude<Field, Unchecked>;
+  return checks.check(code, holds(rule), () => expected(rule), found);
+}
+
+/** One of the values that the policy lists, in lower-case hex. */
+export function checkAnyOf<Code extends string>(
+  checks: Checks<Code>,
+  code: Code,
+  field: { readonly anyOf: readonly string[] } | Unchecked,
+  bytes: Uint8Array,
+): boolean {
+  return checkRule(
+    checks,
+    code,
+    field,
+    () => hex(bytes),
+    ({ anyOf }) => anyOf.includes(hex(bytes)),
+    ({ anyOf }) => oneOf(anyOf),
+  );
+}
+
+const SHOWN = 4;
+
+/** A list that may be long, for people. */
+export function oneOf(values: readonly string[]): string {
+  return values.length <= SHOWN
+    ? values.join(" or ")
+    : `${values.slice(0, SHOWN).join(" or ")} or one of ${values.length - SHOWN} more`;
+}
