@@ -5,7 +5,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { preAuthEncoding } from "../attest/dsse.ts";
 import { SealetError } from "../error.ts";
-import { pem } from "../kms/identity.ts";
+import { pem } from "../crypto/pem.ts";
 import { sha256Hex } from "../kms/signed-file.ts";
 
 export const DEFAULT_OPERATOR_KEY = join(homedir(), ".config/sealet/operator.key");

@@ -3,7 +3,6 @@
  * for: names of O and CN, one key usage each, signed by P-256, P-384 or RSA.
  */
 import { type KeyObject, createHash, createPublicKey, randomBytes, sign } from "node:crypto";
-import { isIPv4 } from "node:net";
 import { SealetError } from "../error.ts";
 import {
   bitString,
@@ -19,6 +18,7 @@ import {
   tlv,
   utf8String,
 } from "./der.ts";
+import { ipBytes } from "./ip-address.ts";
 
 export interface Subject {
   readonly O?: string;
@@ -42,7 +42,13 @@ const OID = {
   extensionRequest: "1.2.840.113549.1.9.14",
 } as const;
 
-const USAGE = { serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
+/** Extended key usage (RFC 5280 §4.2.1.12). */
+const USAGE = {
+  ca: [],
+  "self-signed": [],
+  client: ["1.3.6.1.5.5.7.3.2"],
+  serving: ["1.3.6.1.5.5.7.3.1"],
+} as const satisfies Record<CertificateKind["kind"], readonly string[]>;
 
 /** RFC 5758 §3.2, RFC 4055 §5 */
 const SIGNATURE = {
@@ -53,6 +59,8 @@ const SIGNATURE = {
 
 export type CertificateKind =
   | { readonly kind: "ca" }
+  // Its key is the identity; nobody reads the rest.
+  | { readonly kind: "self-signed" }
   | { readonly kind: "client" }
   | { readonly kind: "serving"; readonly names: AltNames };
 
@@ -138,14 +146,7 @@ function extensionsOf({ spki, as }: CertificateFields, issuerSpki: Buffer): Buff
     extension(OID.keyUsage, ca ? bitString(Uint8Array.of(0x06), 1) : bitString(Uint8Array.of(0x80), 7), true),
     extension(OID.subjectKeyIdentifier, octetString(keyIdentifier(spki))),
     extension(OID.authorityKeyIdentifier, sequence(implicit(0, keyIdentifier(issuerSpki)))),
-    ...(ca
-      ? []
-      : [
-          extension(
-            OID.extendedKeyUsage,
-            sequence(oid(USAGE[as.kind === "client" ? "clientAuth" : "serverAuth"])),
-          ),
-        ]),
+    ...USAGE[as.kind].map((usage) => extension(OID.extendedKeyUsage, sequence(oid(usage)))),
     ...(as.kind === "serving" ? [altNames(as.names)] : []),
   ];
 }
@@ -163,20 +164,11 @@ function extension(id: string, value: Uint8Array, critical = false): Buffer {
 function altNames({ dns, ip }: AltNames): Buffer {
   const names = [
     ...dns.map((name) => implicit(2, Buffer.from(name))),
-    ...ip.map((address) => implicit(7, addressBytes(address))),
+    ...ip.map((address) => implicit(7, ipBytes(address) ?? notAnAddress(address))),
   ];
   return extension(OID.subjectAltName, sequence(...names));
 }
 
-function addressBytes(address: string): Buffer {
-  if (isIPv4(address)) return Buffer.from(address.split(".").map(Number));
-  // The URL parser writes IPv6 in full length but for one "::" (WHATWG URL, IPv6 serializer).
-  const text = new URL(`http://[${address}]`).hostname.slice(1, -1);
-  const [left = [], right = []] = text
-    .split("::")
-    .map((part) => part.split(":").filter((word) => word !== ""));
-  const zeros = Array.from({ length: 8 - left.length - right.length }, () => "0");
-  const bytes = Buffer.alloc(16);
-  [...left, ...zeros, ...right].forEach((word, i) => bytes.writeUInt16BE(Number.parseInt(word, 16), 2 * i));
-  return bytes;
+function notAnAddress(address: string): never {
+  throw new SealetError("INTERNAL", `${address} is no IP address`);
 }

@@ -37,11 +37,7 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
   const { cluster, endpoints, limits } = configuration;
   // First of all that is shared: it holds the lock.
   const store = new SqliteStore(paths.database, now);
-  const ca = await openCa(
-    authority.certificate,
-    authority.privateKey,
-    configuration.certificateDays * DAY_MS,
-  );
+  const ca = openCa(authority.certificate, authority.privateKey, configuration.certificateDays * DAY_MS);
   const spki = spkiOf(tls.certificate);
   const partOf = (network: number) => podCidr(configuration.podNetwork, network);
   const service = new KeyService({

@@ -2,7 +2,7 @@
  * Holds back a peer whose requests keep being refused: each refusal costs the audit log an entry, and a flood would fill
  * the disk. Over its share a peer gets KMS_BUSY before anything is looked at, decided or logged.
  */
-import { isIPv6 } from "node:net";
+import { ipBytes } from "../crypto/ip-address.ts";
 import { SealetError } from "../error.ts";
 
 const WINDOW_MS = 60_000;
@@ -48,16 +48,7 @@ export class Throttle {
 
 /** Whose share a request counts against: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have. */
 export function peerGroup(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:([0-9.]+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [head = "", tail] = address.split("::");
-  const front = head === "" ? [] : head.split(":");
-  const back = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : 8 - front.length - back.length;
-  const groups = [...front, ...Array<string>(zeros).fill("0"), ...back];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":")}::/64`;
+  const bytes = ipBytes(address);
+  if (bytes === undefined) return address;
+  return bytes.length === 4 ? bytes.join(".") : `${bytes.subarray(0, 8).toString("hex")}::/64`;
 }
