@@ -3,7 +3,7 @@
  * the event loop's thread, and hold their memory until they end. Failing is the caller's to judge: nothing here throws
  * for an errno except `must`.
  */
-import { getSystemErrorName } from "node:util";
+import { constants } from "node:os";
 import koffi from "koffi";
 import { SealetError } from "../agent/error.ts";
 
@@ -54,16 +54,21 @@ export function libc(prototype: string): NativeFunction {
   });
 }
 
+// of two names for one number (EAGAIN, EWOULDBLOCK) the older stands first
+const NAMES = new Map(
+  Object.entries(constants.errno)
+    .map(([name, errno]) => [errno, name] as const)
+    .toReversed(),
+);
+
 /** The symbol of an errno, such as `EBUSY`. */
 export function errnoName(errno: number): string {
-  return errno === 0 ? "0" : getSystemErrorName(-errno);
+  return errno === 0 ? "0" : (NAMES.get(errno) ?? `errno ${errno}`);
 }
 
 /** The errno of a symbol, on this machine. */
-export function errnoOf(name: string): number {
-  const errno = koffi.os.errno[name];
-  if (errno === undefined) throw new RangeError(`no errno is called ${name}`);
-  return errno;
+export function errnoOf(name: keyof typeof constants.errno): number {
+  return constants.errno[name];
 }
 
 /** @returns the value of a call that must succeed @throws NATIVE_FAILED with its errno */

