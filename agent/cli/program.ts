@@ -6,12 +6,24 @@ import { Command, CommanderError } from "commander";
 import { SealetError, asSealetError } from "../error.ts";
 import { EXIT, EXIT_CODE, type Exit } from "./exit.ts";
 import { Output, type Sink } from "./output.ts";
+import { registerAudit } from "./audit.ts";
+import { registerKms } from "./kms.ts";
+import { registerNodes } from "./nodes.ts";
+import { registerOperator } from "./operator.ts";
+import { registerPolicy } from "./policy.ts";
 import { registerVersion } from "./version.ts";
 
 /** A command's modules are loaded by its action, not by its registration: `sealet version` needs no gRPC. */
 export type Register = (program: Command, output: Output) => void;
 
-const COMMANDS: readonly Register[] = [registerVersion];
+const COMMANDS: readonly Register[] = [
+  registerVersion,
+  registerKms,
+  registerOperator,
+  registerNodes,
+  registerPolicy,
+  registerAudit,
+];
 
 export interface Streams {
   readonly stdout: Sink;
