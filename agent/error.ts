@@ -18,6 +18,10 @@ export const REMEDY = {
     "The evidence does not meet the policy: see the failed predicates; update the node or the policy.",
   POLICY_INVALID: "Correct the policy file at the paths named, sign it and apply it again.",
   POLICY_ROLLED_BACK: "Apply a policy whose version is higher than the one in force.",
+  COLLATERAL_UNAVAILABLE:
+    "AMD's or Intel's service was not reached: check proxy and network, or bring a collateral bundle.",
+  COLLATERAL_INVALID: "The collateral is not well-formed; fetch it again, or bring another bundle.",
+  COLLATERAL_ROLLED_BACK: "The collateral is older than what was seen already: bring a newer bundle.",
   SIGNATURE_INVALID: "Sign the file with an operator key that the KMS trusts.",
   // configuration
   CONFIG_INVALID: "Correct the configuration at the paths named.",
