@@ -1,0 +1,40 @@
+/** Files that are there whole or not at all, also after a power cut. */
+import { mkdirSync, openSync, closeSync, fsyncSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+
+/** @returns whether it had to be written: what is there already with the same bytes is left alone */
+export function writeAtomically(path: string, contents: string | Uint8Array, mode = 0o600): boolean {
+  const bytes = Buffer.from(contents);
+  if (readIfThere(path)?.equals(bytes) === true) return false;
+  const folder = dirname(path);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const next = `${path}.next`;
+  const file = openSync(next, "w", mode);
+  try {
+    writeSync(file, bytes);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(next, path);
+  syncFolder(folder);
+  return true;
+}
+
+export function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

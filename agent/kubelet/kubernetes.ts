@@ -1,0 +1,110 @@
+/**
+ * containerd and kubelet of this node: configured, started and stopped. Nothing else starts them: their units are wanted
+ * by no target.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import type { EnrolResponse } from "../api/gen/sealet.ts";
+import { pem } from "../crypto/pem.ts";
+import { SealetError } from "../error.ts";
+import { writeAtomically } from "./atomic-file.ts";
+import {
+  cniConfiguration,
+  containerdConfiguration,
+  kubeconfig,
+  kubeletConfiguration,
+  kubeletEnvironment,
+  parseClusterSettings,
+} from "./configuration.ts";
+import { untilHealthy } from "./health.ts";
+import { CONTAINERD, FILES, KUBELET, PAUSE_IMAGE, PLACES } from "./places.ts";
+import { killPods } from "./pods.ts";
+import { firstLine, runProgram } from "./program.ts";
+import type { Services } from "./systemd.ts";
+
+/** Folders that a new state disk does not have: on the image /var is a tmpfs that systemd-tmpfiles filled. */
+const FOLDERS = [
+  ["/var/lib", 0o755],
+  ["/var/log", 0o755],
+  ["/var/log/pods", 0o755],
+  ["/var/log/containers", 0o755],
+  ["/var/cache", 0o755],
+  ["/var/tmp", 0o1777],
+  [PLACES.kubelet, 0o700],
+  [PLACES.containerd, 0o700],
+  [PLACES.cniState, 0o700],
+] as const;
+
+/** systemd-resolved's own list of servers, where it runs: the stub at 127.0.0.53 is not reachable from a pod. */
+const RESOLV_CONF = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+
+/** @returns whether something changed of what kubelet reads only when it starts */
+export function writeConfiguration(enrolment: EnrolResponse): boolean {
+  const [server] = enrolment.apiServers;
+  if (server === undefined) throw new SealetError("CONFIG_INVALID", "The KMS named no Kubernetes API server");
+  const resolvConf = RESOLV_CONF.find((path) => existsSync(path)) ?? "";
+  const settings = parseClusterSettings(enrolment.kubeletConfiguration);
+  // kubelet and containerd read these again by themselves.
+  writeAtomically(FILES.clientCertificate, pem("CERTIFICATE", enrolment.clientCertificate));
+  writeAtomically(FILES.servingCertificate, pem("CERTIFICATE", enrolment.servingCertificate));
+  if (enrolment.podCidr !== "") writeAtomically(FILES.cni, cniConfiguration(enrolment.podCidr));
+  const changed = [
+    writeAtomically(FILES.clusterCa, pem("CERTIFICATE", enrolment.clusterCa)),
+    writeAtomically(FILES.kubelet, kubeletConfiguration(settings, resolvConf)),
+    writeAtomically(FILES.kubeconfig, kubeconfig(apiUrl(server))),
+    writeAtomically(FILES.environment, kubeletEnvironment(enrolment.nodeName)),
+    writeAtomically(FILES.containerd, containerdConfiguration()),
+  ];
+  return changed.includes(true);
+}
+
+/** "host:port" and "https://host:port" are the same to an operator. */
+export function apiUrl(server: string): string {
+  const url = URL.parse(server.includes("://") ? server : `https://${server}`);
+  if (url?.protocol !== "https:") {
+    throw new SealetError("CONFIG_INVALID", "The Kubernetes API server has no https address", {
+      found: server,
+    });
+  }
+  return url.origin;
+}
+
+/** @returns for people, what was done */
+export async function startKubernetes(
+  enrolment: EnrolResponse,
+  services: Services,
+  signal: AbortSignal,
+): Promise<string> {
+  for (const [path, mode] of FOLDERS) mkdirSync(path, { recursive: true, mode });
+  const changed = writeConfiguration(enrolment);
+  await services.start(CONTAINERD, signal);
+  await importPauseImage(signal);
+  // One that an earlier agent of this boot started goes on, and its pods with it.
+  const restart = changed && (await services.isActive(KUBELET, signal));
+  await (restart ? services.restart(KUBELET, signal) : services.start(KUBELET, signal));
+  await untilHealthy(signal);
+  return "containerd runs, kubelet is healthy";
+}
+
+/** The image of every pod's first process: no registry has it, so it comes with the node's image. */
+async function importPauseImage(signal: AbortSignal): Promise<void> {
+  const ctr = (...args: string[]) =>
+    runProgram(
+      PLACES.ctr,
+      ["--address", PLACES.containerdSocket, "--namespace", "k8s.io", "images", ...args],
+      signal,
+    );
+  const there = await ctr("ls", "--quiet", `name==${PAUSE_IMAGE}`);
+  if (there.code === 0 && there.stdout.includes(PAUSE_IMAGE)) return;
+  const ran = await ctr("import", PLACES.pauseArchive);
+  if (ran.code !== 0)
+    throw new SealetError("SERVICE_FAILED", `The pause image is not imported: ${firstLine(ran)}`);
+}
+
+/** Whatever of it runs; pods that do not end are killed. @throws SERVICE_FAILED */
+export async function stopKubernetes(services: Services, signal: AbortSignal): Promise<void> {
+  try {
+    await services.stop([KUBELET, CONTAINERD], signal);
+  } finally {
+    await killPods();
+  }
+}
