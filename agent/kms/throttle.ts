@@ -46,9 +46,13 @@ export class Throttle {
   }
 }
 
+const MAPPED = Buffer.from("00000000000000000000ffff", "hex"); // ::ffff:0:0/96, RFC 4291 §2.5.5.2
+
 /** Whose share a request counts against: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have. */
 export function peerGroup(address: string): string {
   const bytes = ipBytes(address);
   if (bytes === undefined) return address;
-  return bytes.length === 4 ? bytes.join(".") : `${bytes.subarray(0, 8).toString("hex")}::/64`;
+  if (bytes.length === 4) return bytes.join(".");
+  if (bytes.subarray(0, 12).equals(MAPPED)) return bytes.subarray(12).join(".");
+  return `${bytes.toString("hex", 0, 8)}::/64`;
 }

@@ -1,0 +1,144 @@
+/** Age, explanations, roots: the invariants of the key service that no other file here attacks. */
+import assert from "node:assert/strict";
+import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
+import { followChain, GENESIS } from "../../agent/kms/audit.ts";
+import { amdCa, certificateTable } from "../twin/amd-ca.ts";
+import { Target } from "./attacker.ts";
+import { type Cluster, Machine, codeOf, policyVersion, sealed, twinEvidence } from "./cluster.ts";
+
+describe("KMS under attack", () => {
+  let target: Target;
+  let cluster: Cluster;
+  let initdata: Buffer;
+  let machine: Machine;
+  beforeEach(async () => {
+    target = await Target.create();
+    ({ cluster, initdata, machine } = target);
+  });
+  afterEach(() => target[Symbol.asyncDispose]());
+
+  describe("I5", () => {
+    it("an older policy is not applied again", async () => {
+      await cluster.applyPolicy(policyVersion(5));
+      for (const version of [5, 4])
+        assert.equal(await codeOf(cluster.applyPolicy(policyVersion(version))), "POLICY_ROLLED_BACK");
+      const { version } = await withOperator(cluster.kms.socket, (ask) => ask(METHOD.getPolicy, {}));
+      assert.equal(version, 5n);
+      assert.equal((await cluster.audit()).at(-1)?.code, "POLICY_ROLLED_BACK");
+    });
+
+    it("an older copy of the disk is refused", async () => {
+      await machine.start();
+      const old = machine.disk;
+      await machine.start();
+      await machine.start();
+      machine.disk = old;
+      await assert.rejects(machine.unseal(), {
+        code: "DISK_ROLLED_BACK",
+        predicate: "disk.epoch",
+        expected: "3 or 4",
+        found: "1",
+      });
+      machine.disk = sealed(old.uuid, 5n);
+      await assert.rejects(machine.unseal(), { code: "RELEASE_REFUSED", predicate: "disk.epoch" });
+      machine.disk = sealed(old.uuid, 3n, 2);
+      await assert.rejects(machine.unseal(), { code: "RELEASE_REFUSED", predicate: "disk.generation" });
+      machine.disk = { ...sealed(old.uuid, 0n), state: "interrupted" };
+      await assert.rejects(machine.unseal(), { code: "DISK_ROLLED_BACK" });
+    });
+  });
+
+  describe("I7", () => {
+    it("every refusal says what was expected and found, to the node and in the audit log, which is a chain", async () => {
+      const policy = policyVersion(2, (snp) => ({ ...snp, measurement: { anyOf: ["cd".repeat(48)] } }));
+      await cluster.applyPolicy(policy);
+      await assert.rejects(machine.unseal(), {
+        code: "EVIDENCE_REFUSED",
+        predicate: "snp.measurement",
+        expected: "cd".repeat(48),
+        found: "ab".repeat(48),
+      });
+      const entries = await cluster.audit();
+      const last = entries.at(-1) ?? assert.fail("no entry");
+      assert.deepEqual([last.action, last.node, last.code], ["refusal", "w1", "EVIDENCE_REFUSED"]);
+      const detail: unknown = JSON.parse(last.detail);
+      assert.ok(typeof detail === "object" && detail !== null && "verdict" in detail && "found" in detail);
+      assert.equal(detail.found, "ab".repeat(48));
+      const genesis = { sequence: 0n, hash: GENESIS };
+      assert.deepEqual(followChain(genesis, entries), { sequence: last.sequence, hash: last.hash });
+      const changed = entries.with(2, { ...(entries[2] ?? last), node: "w9" });
+      assert.deepEqual(followChain(genesis, changed), { broken: 3n });
+      assert.deepEqual(followChain(genesis, entries.toSpliced(1, 1)), { broken: 2n });
+    });
+
+    it("the log holds no secret", async () => {
+      const { key } = await machine.start();
+      const text = JSON.stringify(await cluster.audit(), (_, value: unknown) =>
+        typeof value === "bigint" ? String(value) : value,
+      );
+      for (const encoding of ["hex", "base64", "latin1"] as const)
+        assert.ok(!text.includes(key.toString(encoding)));
+    });
+
+    it("a policy that changes between appraisal and decision decides", async () => {
+      let applied = false;
+      const evidence = twinEvidence(initdata);
+      using late = await Machine.boot(cluster, initdata, async (bound, signal) => {
+        if (!applied)
+          await cluster.applyPolicy(
+            policyVersion(9, (snp) => ({ ...snp, measurement: { anyOf: ["cd".repeat(48)] } })),
+          );
+        applied = true;
+        return evidence(bound, signal);
+      });
+      await target.refused(late.unseal(), "EVIDENCE_REFUSED", "snp.measurement");
+    });
+  });
+
+  describe("I8", () => {
+    it("the twin's root is refused by a policy that does not name it", async () => {
+      const amd = policyVersion(2, (snp) => {
+        const { Genoa } = snp.products;
+        if (Genoa === "denied") assert.fail("denied");
+        return { ...snp, products: { ...snp.products, Genoa: { ...Genoa, root: "amd" } } };
+      });
+      await cluster.applyPolicy(amd);
+      await target.refused(machine.unseal(), "EVIDENCE_REFUSED", "snp.root");
+    });
+
+    it("another twin's machine is refused: its chain ends elsewhere", async () => {
+      const milan = amdCa("Milan");
+      const vek = milan.issue();
+      const auxiliary = Buffer.from(certificateTable({ vcek: vek.der }));
+      using other = await Machine.boot(
+        cluster,
+        initdata,
+        twinEvidence(initdata, { product: "Milan" }, { vek, auxiliary }),
+      );
+      await target.refused(other.unseal(), "EVIDENCE_REFUSED");
+    });
+
+    it("no TEE, no keys", async () => {
+      for (const tee of ["", "none", "tdx", "twin"]) {
+        using bare = await Machine.boot(cluster, initdata, () =>
+          Promise.resolve({
+            tee,
+            report: Buffer.alloc(1184),
+            auxiliary: Buffer.alloc(0),
+            eventLog: Buffer.alloc(0),
+          }),
+        );
+        await target.refused(bare.unseal(), "EVIDENCE_REFUSED");
+      }
+    });
+
+    it("a debug guest is refused", async () => {
+      using debug = await Machine.boot(
+        cluster,
+        initdata,
+        twinEvidence(initdata, { policy: 0x30000n | (1n << 19n) }),
+      );
+      await target.refused(debug.unseal(), "EVIDENCE_REFUSED");
+    });
+  });
+});
