@@ -1,0 +1,3 @@
+module sealet/test/vm/launcher
+
+go 1.26.0
