@@ -28,14 +28,10 @@ const unasked = (errno: Errno): Result => ({ errno, exitinfo2: NO_FIRMWARE_CALL 
 const failed = ({ errno, exitinfo2 }: Failed): Result => ({ errno, exitinfo2 });
 
 export function sevGuestDevice(driver: SnpDriver): IoctlHandler {
-  let last: Promise<unknown> = Promise.resolve();
   return async (call) => {
     const wrapper = new Struct(SNP_GUEST_REQUEST, await call.read(call.argument, SNP_GUEST_REQUEST.size));
     if (wrapper.get("msg_version") === 0) return -errnoNumber("EINVAL");
-    // snp_cmd_mutex
-    const turn = last.then(() => request(driver, call, wrapper));
-    last = turn.catch(() => undefined);
-    const { errno, exitinfo2 } = await turn;
+    const { errno, exitinfo2 } = await request(driver, call, wrapper);
     if (exitinfo2 !== 0n) {
       wrapper.bytes.writeBigUInt64LE(exitinfo2, 24);
       call.write(call.argument, wrapper.bytes);

@@ -29,6 +29,12 @@ export interface Answered {
   readonly certificates: Uint8Array;
 }
 
+export interface DerivedKey {
+  readonly kind: "answered";
+  readonly status: number;
+  readonly key: Uint8Array;
+}
+
 export interface Failed {
   readonly kind: "failed";
   readonly errno: Errno;
@@ -47,6 +53,7 @@ export class SnpDriver {
   #wiped = false;
   #requests = 0;
   #last: Uint8Array | undefined;
+  #turns: Promise<void> = Promise.resolve();
 
   constructor(config: TwinConfig, faults: Faults) {
     this.#config = config;
@@ -107,8 +114,27 @@ export class SnpDriver {
     return { fault };
   }
 
+  /** snp_cmd_mutex: one request at a time, from whichever interface. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(work);
+    this.#turns = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
+  }
+
   /** @param room bytes for certificates; 0 asks for none */
   async report(reportData: Buffer, vmpl: number, room: number): Promise<Answered | Failed> {
+    return this.#alone(() => this.#report(reportData, vmpl, room));
+  }
+
+  /** MSG_KEY_REQ. @param request struct snp_derived_key_req */
+  async derivedKey(request: Buffer): Promise<DerivedKey | Failed> {
+    return this.#alone(() => this.#derivedKey(request));
+  }
+
+  async #report(reportData: Buffer, vmpl: number, room: number): Promise<Answered | Failed> {
     const sent = await this.#send();
     if ("kind" in sent) return sent;
     const { fault } = sent;
@@ -129,8 +155,7 @@ export class SnpDriver {
     return { kind: "answered", status: 0, size: change?.size ?? report.length, report, certificates };
   }
 
-  /** MSG_KEY_REQ. @param request struct snp_derived_key_req */
-  async derivedKey(request: Buffer): Promise<{ kind: "answered"; status: number; key: Uint8Array } | Failed> {
+  async #derivedKey(request: Buffer): Promise<DerivedKey | Failed> {
     const sent = await this.#send();
     if ("kind" in sent) return sent;
     const vmpl = request.readUInt32LE(16);
