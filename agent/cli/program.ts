@@ -11,6 +11,8 @@ import { registerKms } from "./kms.ts";
 import { registerNodes } from "./nodes.ts";
 import { registerOperator } from "./operator.ts";
 import { registerPolicy } from "./policy.ts";
+import { registerExplain } from "./explain.ts";
+import { registerVerify } from "./verify.ts";
 import { registerVersion } from "./version.ts";
 
 /** A command's modules are loaded by its action, not by its registration: `sealet version` needs no gRPC. */
@@ -23,6 +25,8 @@ const COMMANDS: readonly Register[] = [
   registerNodes,
   registerPolicy,
   registerAudit,
+  registerVerify,
+  registerExplain,
 ];
 
 export interface Streams {

@@ -1,8 +1,9 @@
 /** What an SNP report and its certificate say, by names: for verdicts, `explain` and EAR. Decides nothing. */
 import { hex } from "../bytes.ts";
+import { timeText } from "../chain.ts";
 import type { Claims } from "../verdict.ts";
 import { committedFirmware, currentFirmware, readTcbs } from "./check-tcb.ts";
-import { hasComponent, TCB_COMPONENTS, type Product, type Tcb } from "./product.ts";
+import { hasComponent, productOfCpu, TCB_COMPONENTS, type Product, type Tcb } from "./product.ts";
 import { keyInfo, platformBits, policyAbi, policyBits, VERSIONS, type Report } from "./report.ts";
 import type { Vek } from "./vek.ts";
 
@@ -39,22 +40,33 @@ export function snpClaims(report: Report, vek: Vek | undefined): Claims {
           },
         }
       : {}),
-    ...(vek === undefined ? {} : vekClaims(report, vek)),
+    ...productClaims(report, vek?.product ?? productOfReport(report)),
+    ...(vek === undefined ? {} : { certificate: certificateClaims(vek) }),
   };
 }
 
-function vekClaims(report: Report, vek: Vek): Claims {
-  const { product } = vek;
+/** By CPUID, which version 2 does not have: then only the certificate knows it. */
+function productOfReport(report: Report): Product | undefined {
+  if (report.version < VERSIONS.cpuidSince) return undefined;
+  const cpu = productOfCpu(report.cpuidFamily, report.cpuidModel);
+  return cpu.kind === "product" ? cpu.product : undefined;
+}
+
+function certificateClaims({ certificate, productName, signer, cspId }: Vek): Claims {
+  return {
+    product: productName,
+    kind: signer,
+    ...(cspId === undefined ? {} : { cspId }),
+    notBefore: timeText(certificate.notBefore),
+    notAfter: timeText(certificate.notAfter),
+  };
+}
+
+function productClaims(report: Report, product: Product | undefined): Claims {
+  if (product === undefined) return {};
   const { reported, committed, current, launch } = readTcbs(product, report);
   return {
     product,
-    certificate: {
-      product: vek.productName,
-      kind: vek.signer,
-      ...(vek.cspId === undefined ? {} : { cspId: vek.cspId }),
-      notBefore: new Date(vek.certificate.notBefore).toISOString(),
-      notAfter: new Date(vek.certificate.notAfter).toISOString(),
-    },
     tcb: {
       reported: components(product, reported),
       committed: components(product, committed),
