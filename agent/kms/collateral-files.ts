@@ -1,7 +1,7 @@
 /**
  * AMD's endorsements as files in the KMS's directory, under the paths that AMD's key distribution service gives them:
  * `vcek/v1/Milan/cert_chain` (PEM: ASK, ARK), `vlek/v1/Milan/cert_chain` (PEM: ASVK, ARK), `vcek/v1/Milan/crl` (DER).
- * They are signed; where they came from does not matter, and the verifier pins the root.
+ * Intel's as `collateral/directory.ts` has them. They are signed; where they came from does not matter, and the verifier pins the root.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import type { Collateral } from "../attest/appraise.ts";
 import { splitPem } from "../attest/base64.ts";
 import { Malformed } from "../attest/malformed.ts";
 import { PRODUCTS, type Product } from "../attest/snp/product.ts";
+import { readTdx } from "../collateral/directory.ts";
 import { SealetError } from "../error.ts";
 
 type SnpFiles = NonNullable<Collateral["snp"][Product]>;
@@ -16,7 +17,7 @@ type SnpFiles = NonNullable<Collateral["snp"][Product]>;
 /** @throws CONFIG_INVALID for a file that is there and cannot be read */
 export function readCollateral(directory: string): Collateral {
   const products = PRODUCTS.map((product) => [product, readProduct(directory, product)] as const);
-  return { snp: Object.fromEntries(products) };
+  return { snp: Object.fromEntries(products), tdx: readTdx(directory) };
 }
 
 function readProduct(directory: string, product: Product): SnpFiles | undefined {

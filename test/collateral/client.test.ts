@@ -56,7 +56,7 @@ describe("collateral client", () => {
     const quick = { firstDelayMs: 1, longestDelayMs: 5 };
     return new CollateralClient({
       directory,
-      get: patient(httpClient({ timeoutMs: 200 }), quick),
+      get: patient(httpClient({ timeoutMs: 5000 }), quick),
       now: () => now,
       amd: services.url,
       intel: services.url,
