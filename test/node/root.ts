@@ -9,15 +9,19 @@ import { root } from "../../image/artefact.ts";
 import { executable } from "../../image/image.ts";
 import { compiled } from "../../image/kubernetes.ts";
 import { podImage, pauseImage } from "../../image/oci.ts";
+import { twinProgram } from "../twin/program.ts";
 import type { Share } from "../uml/guest.ts";
 import { CHANNEL_SCRIPT } from "./channel.ts";
 
 const KEEP = "image/system/keep.txt";
 const UNITS = "usr/lib/systemd/system/";
+const TMPFILES = "usr/lib/tmpfiles.d/";
 
 /** Loaded before systemd starts: the guest has no udev that would. */
 const MODULES = [
-  ..."dm-mod dm-crypt dm-integrity dm-clone dm-zero aegis128 xts gcm hmac authenc cuse fuse configfs tun".split(" "),
+  ..."dm-mod dm-crypt dm-integrity dm-clone dm-zero aegis128 xts gcm hmac authenc cuse fuse configfs tun".split(
+    " ",
+  ),
   ..."overlay veth bridge br_netfilter algif_aead".split(" "),
 ];
 
@@ -42,8 +46,6 @@ Conflicts=shutdown.target
 ExecStart=/bin/bash /run/test-channel
 StandardOutput=journal
 KillMode=process
-[Install]
-WantedBy=sysinit.target
 `,
 };
 
@@ -54,6 +56,7 @@ export interface Programs {
   readonly runc: string;
   readonly cni: string;
   readonly pause: string;
+  readonly twin: string;
   readonly pod: string;
 }
 
@@ -66,21 +69,25 @@ export async function programs(): Promise<Programs> {
     runc: await compiled("runc"),
     cni: await compiled("cni"),
     pause: await pauseImage(),
+    twin: await twinProgram(),
     pod: await podImage(),
   };
 }
 
-/** What the node image keeps of Debian's units, as patterns for bash. */
-function keptUnits(): string[] {
+/** What the node image keeps of one of Debian's folders, as patterns for bash. */
+function kept(folder: string): string {
   return readFileSync(join(root, KEEP), "utf8")
     .split("\n")
-    .filter((line) => line.startsWith(UNITS))
-    .map((line) => line.slice(UNITS.length).trim());
+    .filter((line) => line.startsWith(folder))
+    .map((line) => line.slice(folder.length).trim())
+    .join(" ");
 }
 
 export interface RootOptions {
   readonly programs: Programs;
   readonly units: readonly Unit[];
+  /** Names of units that are there, to be started with the others. */
+  readonly wanted: readonly string[];
   /** Files of the test, by their path in the guest. */
   readonly files: Readonly<Record<string, string>>;
 }
@@ -88,7 +95,7 @@ export interface RootOptions {
 export function shares({ programs: from }: RootOptions): Share[] {
   return [
     { host: root },
-    ...(["sealet", "kubernetes", "containerd", "runc", "cni"] as const).map((name) => ({
+    ...(["sealet", "kubernetes", "containerd", "runc", "cni", "twin"] as const).map((name) => ({
       host: from[name],
       guest: `/opt/${name}`,
     })),
@@ -97,20 +104,21 @@ export function shares({ programs: from }: RootOptions): Share[] {
   ];
 }
 
+const write = (path: string, text: string): string =>
+  `mkdir -p '${join(path, "..")}'; cat > '${path}' << 'END-OF-FILE'\n${text}\nEND-OF-FILE`;
+
 /** The guest's first script, up to systemd. */
 export function initScript(options: RootOptions): string {
   const programsOf = (name: "kubernetes" | "containerd" | "runc") =>
     readdirSync(options.programs[name]).map((program) => `ln -s /opt/${name}/${program} /usr/bin/${program}`);
-  const write = (path: string, text: string) =>
-    `mkdir -p '${join(path, "..")}'; cat > '${path}' << 'END-OF-FILE'\n${text}\nEND-OF-FILE`;
   const units = [CHANNEL, ...options.units];
   return [
     // Debian's units but those of the image, and every generator, are hidden.
-    "mkdir -p /run/test/units /run/test/none /opt",
-    `bash -c 'cd /${UNITS} && cp -a ${keptUnits().join(" ")} /run/test/units/'`,
-    `cd /run/test/units && rm -rf ${LEFT_OUT.join(" ")}; cd /`,
-    "mount --bind /run/test/none /usr/lib/systemd/system-generators",
-    `mount --bind /run/test/units /${UNITS}`,
+    "mkdir -p /run/test/units /run/test/tmpfiles /run/test/none /opt",
+    `bash -c 'cd /${UNITS} && cp -a ${kept(UNITS)} /run/test/units/; cd /${TMPFILES} && cp ${kept(TMPFILES)} /run/test/tmpfiles'`,
+    `cd /run/test/units && rm -rf ${LEFT_OUT.join(" ")}`,
+    "cd /; mount --bind /run/test/none /usr/lib/systemd/system-generators",
+    `mount --bind /run/test/units /${UNITS}; mount --bind /run/test/tmpfiles /${TMPFILES}`,
     "rm -rf /etc/systemd/system/*",
     // What the image lays over Debian, without its users and its network.
     `tar -C ${root}/image/system/overlay -c --exclude=./etc/passwd --exclude=./etc/group --exclude=./etc/shadow` +
@@ -124,16 +132,17 @@ export function initScript(options: RootOptions): string {
     "ln -s /opt/pause /usr/share/sealet/images",
     "for file in sealet koffi.node; do touch /usr/lib/sealet/$file; mount --bind /opt/sealet/$file /usr/lib/sealet/$file; done",
     "ln -s /usr/lib/sealet/sealet /usr/bin/sealet",
+    "mkdir /run/twin; ln -s /opt/twin/node /opt/twin/twin.mjs /run/twin/",
+    `cp /opt/twin/twin.service /${UNITS}`,
     write("/run/test-channel", CHANNEL_SCRIPT),
     ...units.flatMap(({ name, text }) => [write(`/${UNITS}${name}`, text)]),
-    ...units.flatMap(({ name, text }) =>
-      [...text.matchAll(/^WantedBy=(.*)$/gmu)].map(
-        ([, target]) => `mkdir -p /${UNITS}${target}.wants; ln -s ../${name} /${UNITS}${target}.wants/${name}`,
-      ),
-    ),
+    `mkdir -p /${UNITS}sysinit.target.wants`,
+    ...[CHANNEL.name, ...options.wanted].map((name) => `ln -s ../${name} /${UNITS}sysinit.target.wants/`),
     ...Object.entries(options.files).map(([path, text]) => write(path, text)),
     // cadvisor, in kubelet, does not start without the clock rate, which user-mode Linux does not tell.
     "sed '/^bogomips/i cpu MHz\\t\\t: 2600.000' /proc/cpuinfo > /run/cpuinfo; mount --bind /run/cpuinfo /proc/cpuinfo",
+    // io_uring's mappings break a process that forks, in user-mode Linux
+    "echo 2 > /proc/sys/kernel/io_uring_disabled",
     `modprobe -a ${MODULES.join(" ")}`,
     "mount --make-rshared /",
     "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd",

@@ -1,0 +1,228 @@
+/**
+ * A whole node as a user-mode Linux guest: systemd with the node image's units, the release executable, Kubernetes and
+ * its runtime, a twin that serves the TEE's device files, the disks `initdata` and `state`. What no test may do to a real
+ * node is done from outside: cut its power, change its disk, look inside by scripts.
+ */
+import { MEASUREMENT } from "../attest/snp/policies.ts";
+import { twinCaFolder } from "../twin/ca-folder.ts";
+import type { TwinConfigFile } from "../twin/config.ts";
+import type { Enrolled } from "./lab.ts";
+import { startGuest, type Guest, type GuestEnd } from "../uml/guest.ts";
+import { openTap, type Tap } from "../uml/tap.ts";
+import { Channel, type Ran } from "./channel.ts";
+import { initScript, programs, shares, type RootOptions, type Unit } from "./root.ts";
+import { eventSchema, statusSchema, type Event, type Status } from "./status.ts";
+
+export interface NodeOptions {
+  readonly enrolled: Enrolled;
+  /** The disk's file; two nodes that run at once can't have the same. */
+  readonly stateDisk: string;
+  /** The launch's measurement; the policy of the test's KMS names one. */
+  readonly measurement?: string;
+  /** Other values of the twin's machine. */
+  readonly machine?: TwinConfigFile["machine"];
+  readonly faults?: TwinConfigFile["faults"];
+  /** Another disk in place of the node's own. */
+  readonly initdata?: string;
+  /** Without a device that gives evidence. */
+  readonly noTee?: boolean;
+  /** In megabytes. */
+  readonly memory?: number;
+  /** Milliseconds after which the machine is cut off, whatever it does. */
+  readonly timeout?: number;
+  readonly units?: readonly Unit[];
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+export interface TestNode extends AsyncDisposable {
+  readonly name: string;
+  /** What systemd's journal and the kernel said so far. */
+  readonly console: string;
+  readonly address: string;
+  /** `sealet status`, once the agent answers. */
+  status(): Promise<Status>;
+  events(): Promise<readonly Event[]>;
+  /** Runs a script as root. */
+  exec(script: string, milliseconds?: number): Promise<Ran>;
+  /** The same; its output. @throws where it does not end with 0 */
+  output(script: string, milliseconds?: number): Promise<string>;
+  /** Resolves when the agent is in one of the states. @throws with the last status when the time is over */
+  waitFor(states: readonly Status["state"][], milliseconds?: number): Promise<Status>;
+  /** Resolves when an event says so. */
+  waitForEvent(test: (event: Event) => boolean, milliseconds?: number): Promise<Event>;
+  powerCut(): Promise<GuestEnd>;
+  /** As `systemctl poweroff`. @throws where the machine does not go down in time */
+  shutdown(): Promise<GuestEnd>;
+}
+
+/** Nodes that a test started, for the report of its failure. */
+export const started: RunningNode[] = [];
+
+const TWIN_CONFIG = "/run/twin/config.json";
+
+function twinConfig({ enrolled, measurement, machine, faults }: NodeOptions, ca: string): string {
+  const config: TwinConfigFile = {
+    tee: "sev-snp",
+    product: "Genoa",
+    interfaces: ["device"],
+    ca,
+    chip: enrolled.name,
+    machine: { measurement: measurement ?? MEASUREMENT, hostData: enrolled.hostData, ...machine },
+    control: "/run/twin.sock",
+    ...(faults === undefined ? {} : { faults }),
+  };
+  return JSON.stringify(config);
+}
+
+/** Powers a node on. */
+export async function startNode(options: NodeOptions): Promise<TestNode> {
+  const ca = "/opt/twin-ca";
+  const rootOptions: RootOptions = {
+    programs: await programs(),
+    units: options.units ?? [],
+    wanted: [
+      ...(options.noTee === true ? [] : ["twin.service"]),
+      ...(options.units ?? []).map(({ name }) => name),
+    ],
+    files: { [TWIN_CONFIG]: twinConfig(options, ca), ...options.files },
+  };
+  const tap = openTap();
+  try {
+    const guest = await startGuest({
+      script: initScript(rootOptions),
+      memory: options.memory ?? 768,
+      disks: [
+        { path: options.initdata ?? options.enrolled.initdata, serial: "initdata", readOnly: true },
+        { path: options.stateDisk, serial: "state" },
+      ],
+      shares: [...shares(rootOptions), { host: await twinCaFolder(), guest: ca }],
+      network: tap,
+      channel: true,
+      timeout: options.timeout ?? 120_000,
+      parameters: [
+        "systemd.journald.forward_to_console=1",
+        "systemd.journald.max_level_console=info",
+        "systemd.show_status=0",
+      ],
+    });
+    const node = new RunningNode(options.enrolled.name, guest, tap);
+    started.push(node);
+    return node;
+  } catch (error) {
+    tap[Symbol.dispose]();
+    throw error;
+  }
+}
+
+const POLL = 250;
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+
+export class RunningNode implements TestNode {
+  readonly name: string;
+  readonly #guest: Guest;
+  readonly #tap: Tap;
+  readonly #channel: Channel;
+  #ended: GuestEnd | undefined;
+  /** The last that was heard, for the report of a failure. */
+  lastStatus: Status | undefined;
+  lastEvents: readonly Event[] = [];
+
+  constructor(name: string, guest: Guest, tap: Tap) {
+    if (guest.channel === undefined) throw new Error("the guest has no channel");
+    this.name = name;
+    this.#guest = guest;
+    this.#tap = tap;
+    this.#channel = new Channel(guest.channel, guest.folder);
+    void this.#watch();
+  }
+
+  async #watch(): Promise<void> {
+    this.#ended = await this.#guest.ended;
+  }
+
+  get console(): string {
+    return this.#guest.console.text;
+  }
+
+  get address(): string {
+    return this.#tap.guestAddress;
+  }
+
+  get ended(): GuestEnd | undefined {
+    return this.#ended;
+  }
+
+  exec(script: string, milliseconds?: number): Promise<Ran> {
+    return this.#channel.run(script, milliseconds);
+  }
+
+  async output(script: string, milliseconds?: number): Promise<string> {
+    const { exit, stdout, stderr } = await this.exec(script, milliseconds);
+    if (exit !== 0) throw new Error(`${script}: exit ${exit}\n${stderr}${stdout}`);
+    return stdout;
+  }
+
+  async status(): Promise<Status> {
+    const status = statusSchema.parse(JSON.parse(await this.output("sealet status -o json")));
+    this.lastStatus = status;
+    return status;
+  }
+
+  async events(): Promise<readonly Event[]> {
+    const lines = (await this.output("sealet events -o json")).trim().split("\n");
+    this.lastEvents = lines.filter((line) => line !== "").map((line) => eventSchema.parse(JSON.parse(line)));
+    return this.lastEvents;
+  }
+
+  async waitFor(states: readonly Status["state"][], milliseconds = 60_000): Promise<Status> {
+    return this.#until(milliseconds, `state ${states.join(" or ")}`, async () => {
+      const status = await this.status();
+      return states.includes(status.state) ? status : undefined;
+    });
+  }
+
+  async waitForEvent(test: (event: Event) => boolean, milliseconds = 60_000): Promise<Event> {
+    return this.#until(milliseconds, "such an event", async () => (await this.events()).find(test));
+  }
+
+  /** Repeats a look until it finds something; a look that fails is repeated, too, while the machine runs. */
+  async #until<T>(milliseconds: number, what: string, look: () => Promise<T | undefined>): Promise<T> {
+    const end = performance.now() + milliseconds;
+    for (let problem: unknown; ;) {
+      try {
+        const found = await look();
+        if (found !== undefined) return found;
+        problem = this.lastStatus;
+      } catch (error) {
+        problem = error;
+      }
+      if (this.#ended !== undefined)
+        throw new Error(`the machine ended (${this.#ended.how}) before ${what}`, { cause: problem });
+      if (performance.now() > end)
+        throw new Error(`no ${what} within ${milliseconds} ms`, { cause: problem });
+      await pause(POLL);
+    }
+  }
+
+  async powerCut(): Promise<GuestEnd> {
+    return this.#guest.kill();
+  }
+
+  async shutdown(): Promise<GuestEnd> {
+    // the channel may be gone before it can tell
+    await this.exec("systemctl poweroff --no-block").catch(() => undefined);
+    const late = setTimeout(() => void this.#guest.kill(), 40_000);
+    const end = await this.#guest.ended;
+    clearTimeout(late);
+    if (end.how !== "power-off") throw new Error(`the machine did not go down: ${end.how}`);
+    return end;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#guest[Symbol.asyncDispose]();
+    this.#tap[Symbol.dispose]();
+  }
+}
