@@ -8,7 +8,7 @@ import koffi from "koffi";
 import { SealetError } from "../agent/error.ts";
 
 /** What goes into a C function; a Buffer is passed as a pointer to its memory. */
-export type Argument = number | bigint | string | Buffer | null;
+type Argument = number | bigint | string | Buffer | null;
 
 export interface Outcome {
   readonly value: number;

@@ -2,7 +2,7 @@
 import { libc, type Outcome } from "./libc.ts";
 
 /** include/uapi/linux/mount.h */
-export const MS = {
+const MS = {
   RDONLY: 0x1,
   NOSUID: 0x2,
   NODEV: 0x4,

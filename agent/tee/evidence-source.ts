@@ -49,7 +49,7 @@ export interface DerivedKeyRequest {
   readonly tcbVersion?: bigint;
 }
 
-export const REPORT_DATA_SIZE = 64;
+const REPORT_DATA_SIZE = 64;
 
 /** @throws INTERNAL: a wrong length is a defect of the caller, and padding it here would hide what is signed */
 export function checkReportData(reportData: Uint8Array): void {

@@ -32,7 +32,7 @@ const fields = {
 };
 
 /** What the launch measured, and what the machine is. */
-export const machineSchema = z.strictObject({
+const machineSchema = z.strictObject({
   measurement: fields.measurement.prefault("00".repeat(48)),
   hostData: fields.hostData.prefault("00".repeat(32)),
   configId: fields.configId.prefault("00".repeat(48)),

@@ -89,7 +89,7 @@ export class TdxModule {
 }
 
 /** Keys that a folder holds, so that several processes have the same CA, or fresh ones. */
-export function intelCa(folder: string): IntelCa {
+function intelCa(folder: string): IntelCa {
   const path = join(folder, "intel.json");
   return existsSync(path)
     ? new IntelCa(z.array(z.string()).parse(JSON.parse(readFileSync(path, "utf8"))))
