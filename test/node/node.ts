@@ -3,14 +3,16 @@
  * its runtime, a twin that serves the TEE's device files, the disks `initdata` and `state`. What no test may do to a real
  * node is done from outside: cut its power, change its disk, look inside by scripts.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { MEASUREMENT } from "../attest/snp/policies.ts";
-import { twinCaFolder } from "../twin/ca-folder.ts";
 import type { TwinConfigFile } from "../twin/config.ts";
 import type { Enrolled } from "./lab.ts";
 import { startGuest, type Guest, type GuestEnd } from "../uml/guest.ts";
-import { openTap, type Tap } from "../uml/tap.ts";
+import { openTap } from "../uml/tap.ts";
 import { Channel, type Ran } from "./channel.ts";
-import { initScript, programs, shares, type RootOptions, type Unit } from "./root.ts";
+import { inGuest, initScript, programs, shares, stageRoot, type RootOptions, type Unit } from "./root.ts";
 import { eventSchema, statusSchema, type Event, type Status } from "./status.ts";
 
 export interface NodeOptions {
@@ -68,7 +70,7 @@ function twinConfig({ enrolled, measurement, machine, faults }: NodeOptions, ca:
     ca,
     chip: enrolled.name,
     machine: { measurement: measurement ?? MEASUREMENT, hostData: enrolled.hostData, ...machine },
-    control: "/run/twin.sock",
+    control: "/run/twin/control",
     ...(faults === undefined ? {} : { faults }),
   };
   return JSON.stringify(config);
@@ -76,42 +78,41 @@ function twinConfig({ enrolled, measurement, machine, faults }: NodeOptions, ca:
 
 /** Powers a node on. */
 export async function startNode(options: NodeOptions): Promise<TestNode> {
-  const ca = "/opt/twin-ca";
+  const all = await programs();
+  const units = options.units ?? [];
   const rootOptions: RootOptions = {
-    programs: await programs(),
-    units: options.units ?? [],
-    wanted: [
-      ...(options.noTee === true ? [] : ["twin.service"]),
-      ...(options.units ?? []).map(({ name }) => name),
-    ],
-    files: { [TWIN_CONFIG]: twinConfig(options, ca), ...options.files },
+    programs: all,
+    units,
+    wanted: [...(options.noTee === true ? [] : ["twin.service"]), ...units.map(({ name }) => name)],
+    files: { [TWIN_CONFIG]: twinConfig(options, inGuest(all.twinCa)), ...options.files },
   };
-  const tap = openTap();
-  try {
-    const guest = await startGuest({
-      script: initScript(rootOptions),
-      memory: options.memory ?? 768,
-      disks: [
-        { path: options.initdata ?? options.enrolled.initdata, serial: "initdata", readOnly: true },
-        { path: options.stateDisk, serial: "state" },
-      ],
-      shares: [...shares(rootOptions), { host: await twinCaFolder(), guest: ca }],
-      network: tap,
-      channel: true,
-      timeout: options.timeout ?? 120_000,
-      parameters: [
-        "systemd.journald.forward_to_console=1",
-        "systemd.journald.max_level_console=info",
-        "systemd.show_status=0",
-      ],
-    });
-    const node = new RunningNode(options.enrolled.name, guest, tap);
-    started.push(node);
-    return node;
-  } catch (error) {
-    tap[Symbol.dispose]();
-    throw error;
-  }
+  using resources = new DisposableStack();
+  const stage = mkdtempSync(join(tmpdir(), "sealet-stage-"));
+  resources.defer(() => {
+    rmSync(stage, { recursive: true });
+  });
+  stageRoot(stage, rootOptions);
+  const tap = resources.use(openTap());
+  const guest = await startGuest({
+    script: initScript(rootOptions),
+    memory: options.memory ?? 768,
+    disks: [
+      { path: options.initdata ?? options.enrolled.initdata, serial: "initdata", readOnly: true },
+      { path: options.stateDisk, serial: "state" },
+    ],
+    shares: shares(stage),
+    network: tap,
+    channel: true,
+    timeout: options.timeout ?? 120_000,
+    parameters: [
+      "systemd.journald.forward_to_console=1",
+      "systemd.journald.max_level_console=info",
+      "systemd.show_status=0",
+    ],
+  });
+  const node = new RunningNode(options.enrolled.name, guest, tap.guestAddress, resources.move());
+  started.push(node);
+  return node;
 }
 
 const POLL = 250;
@@ -123,18 +124,20 @@ const pause = (milliseconds: number): Promise<void> =>
 export class RunningNode implements TestNode {
   readonly name: string;
   readonly #guest: Guest;
-  readonly #tap: Tap;
+  readonly address: string;
+  readonly #resources: DisposableStack;
   readonly #channel: Channel;
   #ended: GuestEnd | undefined;
   /** The last that was heard, for the report of a failure. */
   lastStatus: Status | undefined;
   lastEvents: readonly Event[] = [];
 
-  constructor(name: string, guest: Guest, tap: Tap) {
+  constructor(name: string, guest: Guest, address: string, resources: DisposableStack) {
     if (guest.channel === undefined) throw new Error("the guest has no channel");
     this.name = name;
     this.#guest = guest;
-    this.#tap = tap;
+    this.address = address;
+    this.#resources = resources;
     this.#channel = new Channel(guest.channel, guest.folder);
     void this.#watch();
   }
@@ -145,10 +148,6 @@ export class RunningNode implements TestNode {
 
   get console(): string {
     return this.#guest.console.text;
-  }
-
-  get address(): string {
-    return this.#tap.guestAddress;
   }
 
   get ended(): GuestEnd | undefined {
@@ -223,6 +222,6 @@ export class RunningNode implements TestNode {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#guest[Symbol.asyncDispose]();
-    this.#tap[Symbol.dispose]();
+    this.#resources.dispose();
   }
 }

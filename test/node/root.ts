@@ -1,14 +1,24 @@
 /**
  * Turns the root that every user-mode Linux guest shares into a node's: the units that the node image has and no
- * others, sealet's own, the executable, Kubernetes and its runtime, all from where set-up keeps them. Nothing is built
- * or copied for a test: programs come by read-only folders of the host, the rest is on the guest's tmpfs.
+ * others, sealet's own, the executable, Kubernetes and its runtime. Nothing is built for a test: programs come from
+ * set-up's cache by a read-only folder of the host, the few small files are laid into the guest's tmpfs.
  */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "../../image/artefact.ts";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { cacheFolder, root } from "../../image/artefact.ts";
 import { executable } from "../../image/image.ts";
 import { compiled } from "../../image/kubernetes.ts";
-import { podImage, pauseImage } from "../../image/oci.ts";
+import { pauseImage, podImage } from "../../image/oci.ts";
+import { twinCaFolder } from "../twin/ca-folder.ts";
 import { twinProgram } from "../twin/program.ts";
 import type { Share } from "../uml/guest.ts";
 import { CHANNEL_SCRIPT } from "./channel.ts";
@@ -16,6 +26,8 @@ import { CHANNEL_SCRIPT } from "./channel.ts";
 const KEEP = "image/system/keep.txt";
 const UNITS = "usr/lib/systemd/system/";
 const TMPFILES = "usr/lib/tmpfiles.d/";
+const CACHE = "/opt/cache";
+const STAGE = "/run/stage";
 
 /** Loaded before systemd starts: the guest has no udev that would. */
 const MODULES = [
@@ -25,8 +37,12 @@ const MODULES = [
   ..."overlay veth bridge br_netfilter algif_aead".split(" "),
 ];
 
-/** Services of the image that a guest can do without: its network is set before systemd, its units have no DNS. */
-const LEFT_OUT = ["systemd-networkd.service", "systemd-networkd.socket", "systemd-resolved.service"];
+/** What of the image a guest does without: its network is set before systemd, it has no DNS, and Debian's users do. */
+const LEFT_OUT = [
+  /systemd-networkd|systemd-resolved|systemd\/network$/u,
+  /modules-load\.d/u,
+  /etc\/(?:passwd|group|shadow)$/u,
+];
 
 /** A unit of a test. */
 export interface Unit {
@@ -43,12 +59,13 @@ DefaultDependencies=no
 After=local-fs.target
 Conflicts=shutdown.target
 [Service]
-ExecStart=/bin/bash /run/test-channel
+ExecStart=/bin/bash /usr/lib/test-channel
 StandardOutput=journal
 KillMode=process
 `,
 };
 
+/** Everything that a node runs; each a folder of the cache. */
 export interface Programs {
   readonly sealet: string;
   readonly kubernetes: string;
@@ -56,11 +73,12 @@ export interface Programs {
   readonly runc: string;
   readonly cni: string;
   readonly pause: string;
-  readonly twin: string;
   readonly pod: string;
+  readonly twin: string;
+  readonly twinCa: string;
 }
 
-/** Everything that a node runs, built at the first call on a machine. */
+/** Built at the first call on a machine. */
 export async function programs(): Promise<Programs> {
   return {
     sealet: await executable(),
@@ -68,19 +86,16 @@ export async function programs(): Promise<Programs> {
     containerd: await compiled("containerd"),
     runc: await compiled("runc"),
     cni: await compiled("cni"),
-    pause: await pauseImage(),
+    pause: dirname(await pauseImage()),
+    pod: dirname(await podImage()),
     twin: await twinProgram(),
-    pod: await podImage(),
+    twinCa: await twinCaFolder(),
   };
 }
 
-/** What the node image keeps of one of Debian's folders, as patterns for bash. */
-function kept(folder: string): string {
-  return readFileSync(join(root, KEEP), "utf8")
-    .split("\n")
-    .filter((line) => line.startsWith(folder))
-    .map((line) => line.slice(folder.length).trim())
-    .join(" ");
+/** Where the guest has a folder of the cache. */
+export function inGuest(folder: string): string {
+  return join(CACHE, basename(folder));
 }
 
 export interface RootOptions {
@@ -92,53 +107,70 @@ export interface RootOptions {
   readonly files: Readonly<Record<string, string>>;
 }
 
-export function shares({ programs: from }: RootOptions): Share[] {
+/** The guest's folders of the host, among them the stage that `stageRoot` filled. */
+export function shares(stage: string): Share[] {
   return [
-    { host: root },
-    ...(["sealet", "kubernetes", "containerd", "runc", "cni", "twin"] as const).map((name) => ({
-      host: from[name],
-      guest: `/opt/${name}`,
-    })),
-    { host: join(from.pause, ".."), guest: "/opt/pause" },
-    { host: join(from.pod, ".."), guest: "/opt/pod" },
+    { host: cacheFolder, guest: CACHE },
+    { host: stage, guest: STAGE },
   ];
 }
 
-const write = (path: string, text: string): string =>
-  `mkdir -p '${join(path, "..")}'; cat > '${path}' << 'END-OF-FILE'\n${text}\nEND-OF-FILE`;
+/** Lays everything that is not a program of the cache or Debian's into a folder. */
+export function stageRoot(stage: string, { programs: from, units, wanted, files }: RootOptions): void {
+  const put = (path: string, text: string): void => {
+    mkdirSync(join(stage, dirname(path)), { recursive: true });
+    writeFileSync(join(stage, path), text);
+  };
+  const link = (target: string, path: string): void => {
+    mkdirSync(join(stage, dirname(path)), { recursive: true });
+    symlinkSync(target, join(stage, path));
+  };
+  const lay = (folder: string, to: string): void => {
+    const filter = (path: string): boolean => !LEFT_OUT.some((pattern) => pattern.test(path));
+    const options = { recursive: true, verbatimSymlinks: true, filter };
+    if (existsSync(join(root, folder))) cpSync(join(root, folder), join(stage, to), options);
+  };
+  lay("image/system/overlay", "");
+  lay("systemd", UNITS);
+  for (const name of ["kubernetes", "containerd", "runc"] as const)
+    for (const program of readdirSync(from[name]))
+      link(join(inGuest(from[name]), program), `usr/bin/${program}`);
+  link("/usr/lib/sealet/sealet", "usr/bin/sealet");
+  link(inGuest(from.cni), "usr/lib/cni");
+  link(inGuest(from.pause), "usr/share/sealet/images");
+  // Mount points: beside the executable it must find its library.
+  for (const file of ["sealet", "koffi.node"]) put(`usr/lib/sealet/${file}`, "");
+  for (const file of ["node", "twin.mjs"]) link(join(inGuest(from.twin), file), `run/twin/${file}`);
+  put(`${UNITS}twin.service`, readFileSync(join(from.twin, "twin.service"), "utf8"));
+  put("usr/lib/test-channel", CHANNEL_SCRIPT);
+  for (const { name, text } of [CHANNEL, ...units]) put(`${UNITS}${name}`, text);
+  for (const name of [CHANNEL.name, ...wanted]) link(`../${name}`, `${UNITS}sysinit.target.wants/${name}`);
+  for (const [path, text] of Object.entries(files)) put(path, text);
+  chmodSync(stage, 0o755);
+}
+
+/** What the node image keeps of one of Debian's folders, as patterns for bash. */
+function kept(folder: string): string {
+  return readFileSync(join(root, KEEP), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith(folder))
+    .map((line) => line.slice(folder.length).trim())
+    .join(" ");
+}
 
 /** The guest's first script, up to systemd. */
-export function initScript(options: RootOptions): string {
-  const programsOf = (name: "kubernetes" | "containerd" | "runc") =>
-    readdirSync(options.programs[name]).map((program) => `ln -s /opt/${name}/${program} /usr/bin/${program}`);
-  const units = [CHANNEL, ...options.units];
+export function initScript({ programs: { sealet } }: Pick<RootOptions, "programs">): string {
   return [
     // Debian's units but those of the image, and every generator, are hidden.
-    "mkdir -p /run/test/units /run/test/tmpfiles /run/test/none /opt",
-    `bash -c 'cd /${UNITS} && cp -a ${kept(UNITS)} /run/test/units/; cd /${TMPFILES} && cp ${kept(TMPFILES)} /run/test/tmpfiles'`,
-    `cd /run/test/units && rm -rf ${LEFT_OUT.join(" ")}`,
-    "cd /; mount --bind /run/test/none /usr/lib/systemd/system-generators",
+    "mkdir -p /run/test/units /run/test/tmpfiles /run/test/none",
+    `bash -c 'cd /${UNITS} && cp -a ${kept(UNITS)} /run/test/units/; cd /${TMPFILES} && cp ${kept(TMPFILES)} /run/test/tmpfiles' 2> /dev/null`,
+    "mount --bind /run/test/none /usr/lib/systemd/system-generators",
     `mount --bind /run/test/units /${UNITS}; mount --bind /run/test/tmpfiles /${TMPFILES}`,
-    "rm -rf /etc/systemd/system/*",
-    // What the image lays over Debian, without its users and its network.
-    `tar -C ${root}/image/system/overlay -c --exclude=./etc/passwd --exclude=./etc/group --exclude=./etc/shadow` +
-      " --exclude='*networkd*' --exclude=modules-load.d . | tar -C / -x --no-same-owner",
-    `[ -d ${root}/systemd ] && cp -r ${root}/systemd/. /${UNITS}`,
-    ...programsOf("kubernetes"),
-    ...programsOf("containerd"),
-    ...programsOf("runc"),
-    "ln -s /opt/cni /usr/lib/cni",
-    "mkdir -p /usr/lib/sealet /usr/share/sealet",
-    "ln -s /opt/pause /usr/share/sealet/images",
-    "for file in sealet koffi.node; do touch /usr/lib/sealet/$file; mount --bind /opt/sealet/$file /usr/lib/sealet/$file; done",
-    "ln -s /usr/lib/sealet/sealet /usr/bin/sealet",
-    "mkdir /run/twin; ln -s /opt/twin/node /opt/twin/twin.mjs /run/twin/",
-    `cp /opt/twin/twin.service /${UNITS}`,
-    write("/run/test-channel", CHANNEL_SCRIPT),
-    ...units.flatMap(({ name, text }) => [write(`/${UNITS}${name}`, text)]),
-    `mkdir -p /${UNITS}sysinit.target.wants`,
-    ...[CHANNEL.name, ...options.wanted].map((name) => `ln -s ../${name} /${UNITS}sysinit.target.wants/`),
-    ...Object.entries(options.files).map(([path, text]) => write(path, text)),
+    "rm -rf /etc/systemd/system",
+    `cp -a ${STAGE}/. /; umount ${STAGE}`,
+    ...["sealet", "koffi.node"].map(
+      (file) => `mount --bind ${join(inGuest(sealet), file)} /usr/lib/sealet/${file}`,
+    ),
     // cadvisor, in kubelet, does not start without the clock rate, which user-mode Linux does not tell.
     "sed '/^bogomips/i cpu MHz\\t\\t: 2600.000' /proc/cpuinfo > /run/cpuinfo; mount --bind /run/cpuinfo /proc/cpuinfo",
     // io_uring's mappings break a process that forks, in user-mode Linux
