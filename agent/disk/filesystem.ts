@@ -92,6 +92,15 @@ export async function checkFileSystem(path: string, signal: AbortSignal): Promis
   );
 }
 
+/** EINVAL and EUCLEAN are ext4's for a superblock that makes no sense, EBADMSG for a wrong checksum. */
+const MOUNT_CODES: Readonly<Record<string, Code>> = {
+  EINVAL: "FILESYSTEM_DAMAGED",
+  EUCLEAN: "FILESYSTEM_DAMAGED",
+  EBADMSG: "FILESYSTEM_DAMAGED",
+  EIO: "DISK_IO",
+  EILSEQ: "DISK_IO",
+};
+
 /** kubelet, containerd and pods need programs to be executable, and nothing else: no devices, no set-user-ID. */
 export async function mountFileSystem(path: string, target: string): Promise<void> {
   const { errno } = await mount({
@@ -103,9 +112,8 @@ export async function mountFileSystem(path: string, target: string): Promise<voi
   });
   if (errno === 0) return;
   const name = errnoName(errno);
-  const code =
-    name === "EUCLEAN" || name === "EBADMSG" || name === "EINVAL" ? "FILESYSTEM_DAMAGED" : "MOUNT_FAILED";
-  throw new SealetError(code, `The state disk can't be mounted at ${target}: ${name}.`);
+  const why = `The state disk can't be mounted at ${target}: ${name}.`;
+  throw new SealetError(MOUNT_CODES[name] ?? "MOUNT_FAILED", why);
 }
 
 /** @throws DISK_BUSY a program has a file open in it */

@@ -1,18 +1,18 @@
 /** Disks for tests inside a guest: loop devices over sparse files in memory, that can be copied, swapped and compared. */
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   closeSync,
-  copyFileSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 import { type DiskKeys, StateDisk, type StateDiskOptions } from "../../agent/disk/state-disk.ts";
 
@@ -23,8 +23,10 @@ let count = 0;
 export class TestDisk {
   readonly file: string;
   readonly path: string;
+  readonly bytes: number;
 
   constructor(bytes = 320 * MIB, file = join(FOLDER, `disk${++count}`)) {
+    this.bytes = bytes;
     mkdirSync(FOLDER, { recursive: true });
     this.file = file;
     writeFileSync(file, "");
@@ -32,16 +34,13 @@ export class TestDisk {
     this.path = losetup("--find", "--show", file).trim();
   }
 
-  /** Everything on it; what is in the page cache of the loop device is not. */
-  digest(): string {
+  /** What the block layer wrote or discarded since the disk was attached: proof that nothing was, where it stays. */
+  written(): string {
     execFileSync("/usr/bin/sync");
-    const hash = createHash("sha256");
-    const file = openSync(this.file, "r");
-    const buffer = Buffer.alloc(4 * MIB);
-    for (let read = readSync(file, buffer); read > 0; read = readSync(file, buffer))
-      hash.update(buffer.subarray(0, read));
-    closeSync(file);
-    return hash.digest("hex");
+    const fields = readFileSync(`/sys/class/block/${basename(this.path)}/stat`, "utf8")
+      .trim()
+      .split(/\s+/);
+    return `${fields[4]} writes, ${fields[6]} sectors, ${fields[11]} discards`; // Documentation/block/stat.rst
   }
 
   /** What an attacker with the disk in hand does: past every cache of the guest. */
@@ -65,6 +64,14 @@ export class TestDisk {
     this.write(offset, Buffer.from([this.read(offset, 1).readUInt8() ^ 0x01]));
   }
 
+  blank(): void {
+    const { size } = statSync(this.file);
+    this.detach();
+    truncateSync(this.file, 0);
+    truncateSync(this.file, size);
+    this.attach();
+  }
+
   truncate(bytes: number): void {
     this.detach();
     truncateSync(this.file, bytes);
@@ -82,13 +89,11 @@ export class TestDisk {
     this.attach();
   }
 
-  /** As the power leaves it: a copy of what is durable or in flight now, on a disk of its own. */
-  cut(): TestDisk {
-    const copy = new TestDisk(MIB);
-    copy.detach();
-    copyFileSync(this.file, copy.file);
-    copy.attach();
-    return copy;
+  /** Becomes what another disk, that may be detached, holds. */
+  become(other: TestDisk): void {
+    this.detach();
+    execFileSync("/usr/bin/cp", ["--sparse=always", other.file, this.file]);
+    this.attach();
   }
 
   detach(): void {
