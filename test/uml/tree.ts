@@ -40,6 +40,7 @@ export interface GuestTree {
 
 /** The guest tree, built at the first call on a machine (about a minute). @throws SetupError */
 export async function guestTree(): Promise<GuestTree> {
+  await hostPackages("iproute2"); // tap.ts
   const inputs = ["trixie", ...PACKAGES, await digest("test/uml/tree.ts", "test/uml/guest-init")];
   const folder = await artefact("uml", inputs, build, { megabytes: 3000 });
   return { image: join(folder, "root.img"), kernel: join(folder, "kernel") };
