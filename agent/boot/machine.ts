@@ -24,8 +24,13 @@ export interface Inspection {
   readonly open: boolean;
 }
 
-/** Keys and orders of the KMS; wiped by whoever took them. */
-export interface Unsealed extends Disposable {
+export interface Attested {
+  /** SHA-256 of report or quote, hex. */
+  readonly evidenceSha256: string;
+}
+
+/** Keys and orders of the KMS for an evidence; wiped by whoever took them. */
+export interface Unsealed extends Attested, Disposable {
   readonly format: boolean;
   readonly uuid: string;
   readonly nextEpoch: bigint;
@@ -60,11 +65,6 @@ export interface Exchange<Keys extends Unsealed> {
   /** The KMS answered the challenge and the TEE gave its evidence. */
   readonly attested: Promise<Attested>;
   readonly unsealed: Promise<Keys>;
-}
-
-export interface Attested {
-  /** SHA-256 of report or quote, hex. */
-  readonly evidenceSha256: string;
 }
 
 export interface KeyService<Keys extends Unsealed> {

@@ -27,6 +27,8 @@ export interface NodeOptions<Keys extends Unsealed> {
   readonly session: SessionFile;
   readonly until?: PhaseName | undefined;
   readonly onState?: (state: NodeState) => void;
+  /** Once, when the node serves. @param signal aborted when it no longer does */
+  readonly onServing?: (signal: AbortSignal) => void;
   /** In [0, 1). */
   readonly random?: () => number;
 }
@@ -80,6 +82,7 @@ export class Node<Keys extends Unsealed> {
       switch (result.end) {
         case "complete":
           this.#enter({ state: "serving" });
+          this.#options.onServing?.(AbortSignal.any([this.#stop, this.#lost.signal]));
           break;
         case "until":
           this.#note(`Stopped after ${result.phase}, as asked`);

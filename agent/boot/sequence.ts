@@ -116,13 +116,13 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
     }
     const exchange = this.#exchange;
     if (exchange === undefined) throw new SealetError("INTERNAL", "No request for the disk's keys was made");
-    const { evidenceSha256 } = await exchange.attested;
     using keys = await exchange.unsealed;
     const wasOpen = this.#facts.inspection?.open === true;
     await this.#machine.disk.unseal(keys, signal);
     await this.#machine.keys.commit(keys.uuid, keys.nextEpoch, signal);
     // Not before the commit: an agent that is killed until here has its successor ask again.
-    this.#hold({ ...heldFrom(keys.lease, this.#options.clock), uuid: keys.uuid, evidenceSha256 });
+    const { uuid, evidenceSha256 } = keys;
+    this.#hold({ ...heldFrom(keys.lease, this.#options.clock), uuid, evidenceSha256 });
     const what = keys.format ? "formatted" : wasOpen ? "kept open" : "opened";
     return { done: `${what}, epoch ${keys.nextEpoch}` };
   }

@@ -6,12 +6,17 @@ import { Command, CommanderError } from "commander";
 import { SealetError, asSealetError } from "../error.ts";
 import { EXIT, EXIT_CODE, type Exit } from "./exit.ts";
 import { Output, type Sink } from "./output.ts";
+import { registerAgent } from "./agent.ts";
 import { registerAudit } from "./audit.ts";
+import { registerDisk } from "./disk.ts";
+import { registerEvents } from "./events.ts";
+import { registerEvidence } from "./evidence.ts";
 import { registerKms } from "./kms.ts";
 import { registerNodes } from "./nodes.ts";
 import { registerOperator } from "./operator.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerExplain } from "./explain.ts";
+import { registerStatus } from "./status.ts";
 import { registerVerify } from "./verify.ts";
 import { registerVersion } from "./version.ts";
 
@@ -19,6 +24,11 @@ import { registerVersion } from "./version.ts";
 export type Register = (program: Command, output: Output) => void;
 
 const COMMANDS: readonly Register[] = [
+  registerStatus,
+  registerEvents,
+  registerEvidence,
+  registerDisk,
+  registerAgent,
   registerVersion,
   registerKms,
   registerOperator,

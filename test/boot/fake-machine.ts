@@ -129,6 +129,7 @@ export class FakeMachine implements Machine<FakeKeys> {
             format: this.diskState === "blank",
             uuid: "0b0e",
             nextEpoch: this.committed + 1n,
+            evidenceSha256: "e5".repeat(32),
             lease: this.#lease(),
             [Symbol.dispose]: () => void diskKey.fill(0),
           };

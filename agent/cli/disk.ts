@@ -1,0 +1,39 @@
+/** `sealet disk`: the state disk as the agent found and opened it. */
+import type { Command } from "commander";
+import type { Disk } from "../api/gen/sealet.ts";
+import { type Output, type Style, fields } from "./output.ts";
+import { type SocketOptions, onSocket } from "./socket.ts";
+import { size } from "./words.ts";
+
+export function registerDisk(program: Command, output: Output): void {
+  onSocket(program, "disk", "the state disk as the agent found and opened it").action(
+    async ({ socket }: SocketOptions) => {
+      const { METHOD, askAgent } = await import("./node-client.ts");
+      const disk = await askAgent(socket, METHOD.getDisk, {});
+      output.result(disk, (style) => diskText(disk, style));
+    },
+  );
+}
+
+export function diskText(disk: Disk, style: Style): string {
+  return fields(
+    [
+      ["state", disk.state],
+      ["device", shown(disk.device)],
+      ["uuid", shown(disk.uuid)],
+      ["generation", String(disk.generation)],
+      ["epoch", String(disk.epoch)],
+      ["size", size(disk.sizeBytes)],
+      ["cipher", shown(disk.cipher)],
+      ["integrity", shown(disk.integrity)],
+      ["open", disk.open ? style.green("yes") : "no"],
+      ["mounted", shown(disk.mountPoint)],
+      ["initialised", `${Math.floor(disk.initialised * 100)} %`],
+    ],
+    style,
+  );
+}
+
+function shown(text: string): string {
+  return text === "" ? "-" : text;
+}

@@ -1,0 +1,62 @@
+/** `sealet evidence`: asks this machine's TEE for evidence, to be judged elsewhere. */
+import { writeFileSync } from "node:fs";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Evidence } from "../api/gen/sealet.ts";
+import { SealetError } from "../error.ts";
+import { type Output, type Style, fields, toJson } from "./output.ts";
+import { type SocketOptions, onSocket } from "./socket.ts";
+
+interface EvidenceOptions extends SocketOptions {
+  readonly nonce: Buffer;
+  readonly out?: string;
+}
+
+/** A platform may take its time, and has others to serve. */
+const TIMEOUT = 70_000;
+
+export function registerEvidence(program: Command, output: Output): void {
+  onSocket(program, "evidence", "ask this machine's TEE for evidence, for 'sealet verify'")
+    .requiredOption("--nonce <hex>", "1 to 64 bytes of the verifier's", hexBytes)
+    .option("--out <file>", "write it there, as 'sealet verify' reads it")
+    .action(async ({ socket, nonce, out }: EvidenceOptions) => {
+      const { METHOD, askAgent } = await import("./node-client.ts");
+      const { evidenceReportData } = await import("../attest/report-data.ts");
+      const { nodeCrypto } = await import("../crypto/node.ts");
+      const evidence = await askAgent(socket, METHOD.getEvidence, { nonce }, TIMEOUT);
+      const reportData = Buffer.from(await evidenceReportData(nodeCrypto(), nonce));
+      const result = { ...evidence, reportData };
+      if (out !== undefined) write(out, JSON.stringify(toJson(result)));
+      output.result(result, (style) => evidenceText(evidence, reportData, out, style));
+    });
+}
+
+function evidenceText(evidence: Evidence, reportData: Buffer, out: string | undefined, style: Style): string {
+  const about = fields(
+    [
+      ["tee", evidence.tee],
+      ["report", `${evidence.report.length} bytes`],
+      ["certificates", `${evidence.auxiliary.length} bytes`],
+      ["event log", `${evidence.eventLog.length} bytes`],
+      ["report data", reportData.toString("hex")],
+    ],
+    style,
+  );
+  const hint =
+    out === undefined
+      ? "With --out FILE or -o json you get the evidence itself."
+      : `sealet verify ${out} --report-data ${reportData.toString("hex")} --policy POLICY`;
+  return `${about}\n\n${style.cyan(hint)}`;
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, `${text}\n`);
+  } catch (cause) {
+    throw new SealetError("USAGE", `${path} cannot be written`, { cause });
+  }
+}
+
+function hexBytes(text: string): Buffer {
+  if (!/^([0-9a-fA-F]{2}){1,64}$/.test(text)) throw new InvalidArgumentError("not 1 to 64 bytes in hex");
+  return Buffer.from(text, "hex");
+}
