@@ -1,0 +1,321 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import * as fc from "fast-check";
+import { parseHclReport, TD_REPORT } from "../../../agent/attest/azure/hcl.ts";
+import { azurePolicy, type AzurePolicy } from "../../../agent/attest/azure/policy.ts";
+import { parseRuntimeData } from "../../../agent/attest/azure/runtime-data.ts";
+import {
+  AZURE_DEMANDED,
+  AZURE_PREDICATES,
+  verifyAzure,
+  type AzureInput,
+} from "../../../agent/attest/azure/verify.ts";
+import { hex, isZero } from "../../../agent/attest/bytes.ts";
+import { attempt } from "../../../agent/attest/malformed.ts";
+import { verifyTdx } from "../../../agent/attest/tdx/verify.ts";
+import { failures, type Verdict } from "../../../agent/attest/verdict.ts";
+import { nodeCrypto } from "../../../agent/crypto/node.ts";
+import { TWIN_TIME } from "../../twin/intel-ca.ts";
+import { ca, COLLATERAL, twinPolicy } from "../tdx/twin.ts";
+import { Tpm } from "../tpm/machine.ts";
+import { vector } from "../vectors.ts";
+
+const crypto = nodeCrypto();
+const tpm = new Tpm();
+tpm.extend(11, "kernel");
+const NONCE = new Uint8Array(32).fill(1);
+const VM = "D270E56B-F668-4990-A5BC-9B624576841D";
+
+const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+
+function runtimeData(change: Record<string, unknown> = {}, more: readonly unknown[] = []): Uint8Array {
+  const { n, e } = tpm.key.publicKey.export({ format: "jwk" });
+  const document = {
+    // the attestation key is not the first one
+    keys: [
+      { kid: "HCLEkPub", kty: "RSA", e, n: "AQAB" },
+      { kid: "HCLAkPub", key_ops: ["sign"], kty: "RSA", e, n },
+      ...more,
+    ],
+    "vm-configuration": {
+      "console-enabled": false,
+      "secure-boot": true,
+      "tpm-enabled": true,
+      "tpm-persisted": true,
+      vmUniqueId: VM,
+    },
+    "user-data": "00".repeat(64),
+    ...change,
+  };
+  return Buffer.from(JSON.stringify(document));
+}
+
+function hcl(
+  runtime: Uint8Array,
+  options: { type?: number; hash?: number; magic?: string; length?: number } = {},
+): Uint8Array {
+  const { type = 4, hash = 1, magic = "HCLA", length = runtime.length } = options;
+  return new Uint8Array(
+    Buffer.concat([
+      Buffer.from(magic),
+      u32(2),
+      u32(0),
+      u32(2),
+      new Uint8Array(16),
+      new Uint8Array(1184),
+      u32(length + 20),
+      u32(1),
+      u32(type),
+      u32(hash),
+      u32(length),
+      runtime,
+      new Uint8Array(100),
+    ]),
+  );
+}
+
+const POLICY: AzurePolicy = azurePolicy.parse({
+  tpm: {
+    bank: "sha256",
+    pcrs: Object.fromEntries(
+      [0, 1, 2, 3, 4, 5, 6, 7, 11].map((pcr) => [
+        pcr,
+        { anyOf: [hex(tpm.pcrs.get(pcr) ?? new Uint8Array())] },
+      ]),
+    ),
+  },
+  configuration: { secureBoot: "enabled", console: "disabled", tpmPersisted: "enabled" },
+  vms: { anyOf: [VM.toLowerCase()] },
+});
+
+function appraise(
+  runtime: Uint8Array = runtimeData(),
+  change: Partial<AzureInput> = {},
+  bound = runtime,
+): Promise<Verdict> {
+  const reportData = Buffer.concat([createHash("sha256").update(bound).digest(), new Uint8Array(32)]);
+  const quote = ca.quote({ td: { reportData } });
+  return verifyAzure({
+    tee: "tdx",
+    hclReport: hcl(runtime),
+    tpm: { ...tpm.quote(), pcrs: tpm.pcrs },
+    policy: POLICY,
+    nonce: NONCE,
+    crypto,
+    verifyHardware: (_, expected) =>
+      verifyTdx({
+        quote,
+        collateral: COLLATERAL,
+        policy: twinPolicy(),
+        at: TWIN_TIME,
+        expect: { reportData: expected, initdataDigest: new Uint8Array(48) },
+        crypto,
+      }),
+    ...change,
+  });
+}
+
+const flags = (change: Record<string, unknown>): Uint8Array =>
+  runtimeData({
+    "vm-configuration": {
+      "console-enabled": false,
+      "secure-boot": true,
+      "tpm-persisted": true,
+      vmUniqueId: VM,
+      ...change,
+    },
+  });
+
+describe("Azure's paravisor", () => {
+  it("hardware, runtime data and TPM together are accepted", async () => {
+    const verdict = await appraise();
+    assert.deepEqual(failures(verdict), []);
+    assert.deepEqual(verdict.notEvaluated, []);
+    assert.equal(verdict.accepted, true);
+    assert.equal(verdict.tee, "azure-tdx");
+  });
+
+  const { n, e } = new Tpm().key.publicKey.export({ format: "jwk" });
+  const cases: readonly (readonly [code: string, what: string, verdict: () => Promise<Verdict>])[] = [
+    [
+      "azure.hcl.format",
+      "another magic",
+      () => appraise(undefined, { hclReport: hcl(runtimeData(), { magic: "HCLB" }) }),
+    ],
+    [
+      "azure.hcl.format",
+      "a hardware report of another type",
+      () => appraise(undefined, { hclReport: hcl(runtimeData(), { type: 3 }) }),
+    ],
+    [
+      "azure.hcl.format",
+      "another hash",
+      () => appraise(undefined, { hclReport: hcl(runtimeData(), { hash: 4 }) }),
+    ],
+    [
+      "azure.hcl.format",
+      "runtime data beyond the report",
+      () => appraise(undefined, { hclReport: hcl(runtimeData(), { length: 60_000 }) }),
+    ],
+    ["azure.hcl.format", "empty", () => appraise(undefined, { hclReport: new Uint8Array(0) })],
+    [
+      "azure.hcl.tee",
+      "SNP's in the place of TDX's",
+      () => appraise(undefined, { hclReport: hcl(runtimeData(), { type: 2 }) }),
+    ],
+    [
+      "azure.runtime-data.format",
+      "two keys HCLAkPub",
+      () => appraise(runtimeData({}, [{ kid: "HCLAkPub", kty: "RSA", e, n }])),
+    ],
+    [
+      "azure.runtime-data.format",
+      "none",
+      () => appraise(runtimeData({ keys: [{ kid: "HCLEkPub", kty: "RSA", e, n }] })),
+    ],
+    [
+      "azure.runtime-data.format",
+      "an EC key",
+      () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "EC" }] })),
+    ],
+    [
+      "azure.runtime-data.format",
+      "a short key",
+      () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: "sgeoFQ" }] })),
+    ],
+    ["azure.runtime-data.format", "not JSON", () => appraise(Buffer.from("{"))],
+    ["azure.secure-boot", "disabled", () => appraise(flags({ "secure-boot": false }))],
+    ["azure.secure-boot", "not stated", () => appraise(flags({ "secure-boot": undefined }))],
+    ["azure.console", "enabled", () => appraise(flags({ "console-enabled": true }))],
+    ["azure.tpm-persisted", "not", () => appraise(flags({ "tpm-persisted": false }))],
+    ["azure.vm", "another", () => appraise(flags({ vmUniqueId: "AAAAAAAA-F668-4990-A5BC-9B624576841D" }))],
+    [
+      "tdx.td.report-data",
+      "runtime data that the hardware did not report",
+      () => appraise(runtimeData(), {}, runtimeData({ more: 1 })),
+    ],
+    [
+      "tpm.quote.signature",
+      "another key in the runtime data than the TPM's",
+      () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n }] })),
+    ],
+    ["tpm.quote.nonce", "an old quote", () => appraise(undefined, { nonce: new Uint8Array(32) })],
+  ];
+  for (const [code, what, verdict] of cases)
+    it(`${code}: ${what}`, async () => {
+      const found = await verdict();
+      assert.deepEqual(failures(found), [code]);
+      assert.equal(found.accepted, false);
+    });
+
+  it("every predicate of the paravisor has such a test", () => {
+    const tested = new Set(cases.map(([code]) => code));
+    assert.deepEqual(
+      AZURE_DEMANDED.filter((code) => code.startsWith("azure.") && !tested.has(code)),
+      [],
+    );
+    assert.equal(Object.keys(AZURE_PREDICATES).length, AZURE_DEMANDED.length);
+  });
+
+  it("what is not checked says so", async () => {
+    const unchecked = { unchecked: "a test" };
+    const policy = azurePolicy.parse({
+      ...POLICY,
+      configuration: { secureBoot: unchecked, console: unchecked, tpmPersisted: unchecked },
+      vms: unchecked,
+    });
+    assert.equal(
+      (await appraise(flags({ "secure-boot": false, "console-enabled": true }), { policy })).accepted,
+      true,
+    );
+  });
+
+  it("mutants of the paravisor's report are refused or say the same", async () => {
+    const runtime = runtimeData();
+    const report = hcl(runtime);
+    const from = 1216;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: report.length - 1 }),
+        fc.integer({ min: 1, max: 255 }),
+        async (at, flip) => {
+          const mutant = report.slice();
+          mutant[at] = (mutant[at] ?? 0) ^ flip;
+          const verdict = await appraise(runtime, { hclReport: mutant });
+          const read = (at >= from + 8 && at < from + 20 + runtime.length) || at < 4;
+          if (read) assert.equal(verdict.accepted, false, `byte ${at}`);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("genuine HCL reports", () => {
+  for (const [file, tee, type] of [
+    ["hcl-report-snp", "sev-snp", "snp_report"],
+    ["hcl-report-tdx", "tdx", "td_report"],
+  ] as const)
+    it(`${file}: the hardware's report carries the digest of the runtime data`, async () => {
+      const report = parseHclReport(vector(`azure-cvm-tooling/${file}.bin`));
+      assert.equal(report.tee, tee);
+      assert.deepEqual(
+        Buffer.from(report.runtimeData),
+        Buffer.from(vector(`azure-cvm-tooling/${file}.runtime_data.json`)),
+      );
+      assert.deepEqual(
+        Buffer.from(report.hardwareReport),
+        Buffer.from(vector(`azure-cvm-tooling/${file}.${type}.bin`)),
+      );
+      const offset = tee === "tdx" ? 128 : 0x50;
+      const reportData = report.hardwareReport.subarray(offset, offset + 64);
+      assert.equal(
+        hex(reportData.subarray(0, 32)),
+        hex(await crypto.digest(report.hash, report.runtimeData)),
+      );
+      assert.ok(isZero(reportData.subarray(32)));
+      parseRuntimeData(report.runtimeData);
+    });
+
+  it("runtime data of three generations are read", () => {
+    const oldest = parseRuntimeData(vector("azure-cvm-tooling/hcl-report-snp.runtime_data.json"));
+    assert.equal(oldest.userData, undefined);
+    const newer = parseRuntimeData(vector("azure-cvm-tooling/hcl-report-tdx.runtime_data.json"));
+    assert.deepEqual(newer.configuration, {
+      consoleEnabled: true,
+      secureBoot: false,
+      tpmEnabled: true,
+      tpmPersisted: false,
+      vmUniqueId: VM,
+    });
+    assert.equal(newer.userData, "00".repeat(64));
+    parseRuntimeData(vector("azure-cvm-tooling/var-data.bin"));
+  });
+
+  it("TDREPORTs are laid out as the table says", () => {
+    for (const file of [
+      "azure-cvm-tooling/hcl-report-tdx.td_report.bin",
+      "go-tdx-guest/testdata/report.dat",
+    ]) {
+      const bytes = vector(file);
+      assert.equal(TD_REPORT.reserved(bytes), undefined, file);
+      assert.ok(TD_REPORT.decode(bytes));
+    }
+    const { mrTd, rtmr0, reportData } = TD_REPORT.decode(
+      vector("azure-cvm-tooling/hcl-report-tdx.td_report.bin"),
+    );
+    assert.ok(hex(mrTd).startsWith("75f3acc2e1df"));
+    assert.ok(isZero(rtmr0));
+    assert.ok(hex(reportData).startsWith("e8f0796193ba21d6"));
+  });
+
+  it("junk is refused, never thrown", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 3000 }), fc.string(), (junk, text) => {
+        attempt(() => parseHclReport(junk));
+        attempt(() => parseRuntimeData(junk));
+        attempt(() => parseRuntimeData(Buffer.from(text)));
+      }),
+    );
+  });
+});
