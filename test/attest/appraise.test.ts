@@ -1,0 +1,242 @@
+/** The public entry: kinds of evidence, what is remembered, what never is; attestation results. */
+import assert from "node:assert/strict";
+import { appraise, AppraisalCache, PREDICATES, type Appraisal } from "../../agent/attest/appraise.ts";
+import type { Crypto } from "../../agent/attest/crypto.ts";
+import { dimensionOf, EAR_PROFILE, toEar } from "../../agent/attest/ear.ts";
+import { failures, type ClaimValue } from "../../agent/attest/verdict.ts";
+import { nodeCrypto } from "../../agent/crypto/node.ts";
+import { amdCa, certificateTable, signReport, SERIAL } from "../twin/amd-ca.ts";
+import { MEASUREMENT, strictPolicy } from "./snp/policies.ts";
+
+const ca = amdCa("Genoa");
+const vek = ca.issue();
+const REPORT_DATA = new Uint8Array(64).fill(1);
+const HOST_DATA = new Uint8Array(32).fill(2);
+const AT = Date.parse("2026-06-01T00:00:00Z");
+
+interface Counted extends Crypto {
+  readonly calls: string[];
+}
+
+function counting(): Counted {
+  const crypto = nodeCrypto();
+  const calls: string[] = [];
+  return {
+    calls,
+    digest: (algorithm, data) => crypto.digest(algorithm, data),
+    verify: (algorithm, ...rest) => {
+      calls.push(algorithm);
+      return crypto.verify(algorithm, ...rest);
+    },
+  };
+}
+
+function appraisal(crypto: Crypto, change: Partial<Appraisal> = {}): Appraisal {
+  const report = signReport(
+    {
+      product: "Genoa",
+      reportData: REPORT_DATA,
+      hostData: HOST_DATA,
+      measurement: Buffer.from(MEASUREMENT, "hex"),
+    },
+    vek,
+  );
+  return {
+    evidence: {
+      tee: "sev-snp",
+      report,
+      auxiliary: certificateTable({ vcek: vek.der }),
+      eventLog: new Uint8Array(0),
+    },
+    collateral: { snp: { Genoa: ca.collateral() } },
+    policy: strictPolicy(ca),
+    at: AT,
+    expect: { reportData: REPORT_DATA, initdata: { sha256: HOST_DATA, sha384: new Uint8Array(48) } },
+    crypto,
+    ...change,
+  };
+}
+
+describe("appraise", () => {
+  for (const tee of ["", "sgx", "tdx", "SEV-SNP", "x".repeat(1000), "__proto__"])
+    it(`refuses a TEE "${tee.slice(0, 20)}" that the policy does not allow`, async () => {
+      const input = appraisal(nodeCrypto());
+      const verdict = await appraise({ ...input, evidence: { ...input.evidence, tee } });
+      assert.equal(verdict.accepted, false);
+      assert.deepEqual(failures(verdict), ["evidence.tee"]);
+      assert.equal(verdict.predicates[0]?.expected, "sev-snp");
+      assert.ok(verdict.tee.length <= 64);
+    });
+
+  it("refuses SNP where it is denied", async () => {
+    const policy = { ...strictPolicy(ca), tees: { "sev-snp": "denied", tdx: "denied" } } as const;
+    assert.deepEqual(failures(await appraise(appraisal(nodeCrypto(), { policy }))), ["evidence.tee"]);
+  });
+
+  it("verifies each signature once with a cache, the report's each time", async () => {
+    const crypto = counting();
+    const cache = new AppraisalCache(crypto);
+    const collateral = { snp: { Genoa: ca.collateral() } };
+    assert.ok((await appraise(appraisal(crypto, { cache, collateral }))).accepted);
+    assert.deepEqual(crypto.calls.toSorted(), [
+      "ecdsa-p384-sha384",
+      "rsa-pss-sha384",
+      "rsa-pss-sha384",
+      "rsa-pss-sha384",
+    ]);
+    crypto.calls.length = 0;
+    assert.ok((await appraise(appraisal(crypto, { cache, collateral }))).accepted);
+    assert.deepEqual(crypto.calls, ["ecdsa-p384-sha384"]);
+    crypto.calls.length = 0;
+    assert.ok((await appraise(appraisal(crypto, { collateral }))).accepted);
+    assert.equal(crypto.calls.length, 4);
+  });
+
+  it("never remembers time, revocation, TCB or policy", async () => {
+    const crypto = counting();
+    const cache = new AppraisalCache(crypto);
+    assert.ok((await appraise(appraisal(crypto, { cache }))).accepted);
+    const verdictOf = async (change: Partial<Appraisal>): Promise<string[]> =>
+      failures(await appraise(appraisal(crypto, { cache, ...change })));
+    assert.deepEqual(await verdictOf({ at: Date.parse("2035-01-01T00:00:00Z") }), [
+      "snp.validity",
+      "snp.crl-current",
+    ]);
+    assert.deepEqual(
+      await verdictOf({ collateral: { snp: { Genoa: ca.collateral(ca.crl({ revoked: [SERIAL.ask] })) } } }),
+      ["snp.revocation"],
+    );
+    const policy = strictPolicy(ca, (snp) => ({ ...snp, vmpl: { anyOf: [3] } }));
+    assert.deepEqual(await verdictOf({ policy }), ["snp.vmpl"]);
+    assert.deepEqual(await verdictOf({}), []);
+  });
+
+  it("a wrong signature is asked again each time, and pushes nothing out", async () => {
+    const crypto = counting();
+    const cache = new AppraisalCache(crypto, { maxEntries: 4 });
+    assert.ok((await appraise(appraisal(crypto, { cache }))).accepted);
+    const forged = ca.issue({ signWith: ca.asvk.key });
+    for (let i = 0; i < 10; i++) {
+      const input = appraisal(crypto, { cache });
+      const evidence = { ...input.evidence, auxiliary: certificateTable({ vcek: forged.der }) };
+      assert.ok(failures(await appraise({ ...input, evidence })).includes("snp.certificate-signature"));
+    }
+    crypto.calls.length = 0;
+    assert.ok((await appraise(appraisal(crypto, { cache }))).accepted);
+    assert.deepEqual(crypto.calls.filter((call) => call === "rsa-pss-sha384").length, 1); // the new CRL's
+  });
+
+  it("the cache is bounded, and what has expired leaves it first", async () => {
+    const crypto = counting();
+    const cache = new AppraisalCache(crypto, { maxEntries: 3 });
+    for (let i = 0; i < 6; i++) {
+      const other = ca.issue();
+      const report = signReport(
+        {
+          product: "Genoa",
+          reportData: REPORT_DATA,
+          hostData: HOST_DATA,
+          measurement: Buffer.from(MEASUREMENT, "hex"),
+        },
+        other,
+      );
+      const input = appraisal(crypto, { cache });
+      const evidence = { ...input.evidence, report, auxiliary: certificateTable({ vcek: other.der }) };
+      assert.ok((await appraise({ ...input, evidence })).accepted);
+    }
+    assert.ok((await appraise(appraisal(crypto, { cache }))).accepted);
+  });
+
+  it("a cache of another crypto is a defect of the caller", async () => {
+    await assert.rejects(
+      appraise(appraisal(nodeCrypto(), { cache: new AppraisalCache(nodeCrypto()) })),
+      /another Crypto/,
+    );
+  });
+
+  it("input that changes while signatures are verified changes nothing", async () => {
+    const input = appraisal(nodeCrypto());
+    const pending = appraise(input);
+    input.evidence.report.fill(0);
+    input.evidence.auxiliary.fill(0);
+    const verdict = await pending;
+    assert.ok(verdict.accepted);
+    assert.equal(verdict.claims["measurement"], MEASUREMENT);
+  });
+
+  it("explains each code that it gives", async () => {
+    const verdict = await appraise(appraisal(nodeCrypto()));
+    for (const { code } of verdict.predicates) assert.ok((PREDICATES[code] ?? "").length > 10, code);
+  });
+});
+
+const appraisalOf = (ear: {
+  readonly [name: string]: ClaimValue;
+}): { readonly [name: string]: ClaimValue } => {
+  const submods = ear["submods"];
+  assert.ok(typeof submods === "object" && !Array.isArray(submods));
+  const [one] = Object.values(submods);
+  assert.ok(typeof one === "object" && !Array.isArray(one));
+  return Object.fromEntries(Object.entries(one));
+};
+
+describe("EAR", () => {
+  const options = {
+    issuedAt: 1_780_000_000,
+    verifier: { developer: "sealet", build: "test" },
+    policyId: "p:1",
+  };
+  it("affirms what is accepted", async () => {
+    const ear = toEar(await appraise(appraisal(nodeCrypto())), { ...options, nonce: new Uint8Array(8) });
+    assert.equal(ear["eat_profile"], EAR_PROFILE);
+    assert.equal(ear["eat_nonce"], "00".repeat(8));
+    const one = appraisalOf(ear);
+    assert.equal(one["ear.status"], "affirming");
+    assert.deepEqual(one["ear.trustworthiness-vector"], {
+      "instance-identity": 2,
+      configuration: 2,
+      executables: 2,
+      hardware: 2,
+      "runtime-opaque": 2,
+    });
+  });
+
+  it("contraindicates what is refused, in its dimension", async () => {
+    const measured = appraisalOf(
+      toEar(
+        await appraise(
+          appraisal(nodeCrypto(), {
+            policy: strictPolicy(ca, (snp) => ({ ...snp, measurement: { anyOf: ["00".repeat(48)] } })),
+          }),
+        ),
+        options,
+      ),
+    );
+    assert.equal(measured["ear.status"], "contraindicated");
+    assert.deepEqual(measured["sealet.failed"], ["snp.measurement"]);
+    assert.deepEqual(measured["ear.trustworthiness-vector"], {
+      "instance-identity": 2,
+      configuration: 2,
+      executables: 96,
+      hardware: 2,
+      "runtime-opaque": 2,
+    });
+    const input = appraisal(nodeCrypto());
+    input.evidence.report[0x140] = 0xff;
+    const forged = appraisalOf(toEar(await appraise(input), options));
+    assert.deepEqual(
+      Object.entries(forged["ear.trustworthiness-vector"] ?? {}).find(([name]) => name === "hardware"),
+      ["hardware", 99],
+    );
+  });
+
+  it("affirms nothing that was not looked at", async () => {
+    const input = appraisal(nodeCrypto());
+    const verdict = await appraise({ ...input, evidence: { ...input.evidence, report: new Uint8Array(3) } });
+    const one = appraisalOf(toEar(verdict, options));
+    assert.equal(one["ear.status"], "contraindicated");
+    assert.ok(!Object.values(one["ear.trustworthiness-vector"] ?? {}).includes(2));
+    assert.equal(dimensionOf("tdx.td.rtmr2"), "executables");
+    assert.equal(dimensionOf("tdx.tcb.status"), "hardware");
+  });
+});
