@@ -293,14 +293,9 @@ describe("genuine HCL reports", () => {
   });
 
   it("TDREPORTs are laid out as the table says", () => {
-    for (const file of [
-      "azure-cvm-tooling/hcl-report-tdx.td_report.bin",
-      "go-tdx-guest/testdata/report.dat",
-    ]) {
-      const bytes = vector(file);
-      assert.equal(TD_REPORT.reserved(bytes), undefined, file);
-      assert.ok(TD_REPORT.decode(bytes));
-    }
+    assert.equal(TD_REPORT.reserved(vector("azure-cvm-tooling/hcl-report-tdx.td_report.bin")), undefined);
+    // an invented one: of the right size, with rubbish in its reserved fields
+    assert.ok(TD_REPORT.decode(vector("go-tdx-guest/testdata/report.dat")));
     const { mrTd, rtmr0, reportData } = TD_REPORT.decode(
       vector("azure-cvm-tooling/hcl-report-tdx.td_report.bin"),
     );
