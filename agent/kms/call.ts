@@ -48,6 +48,6 @@ export function call<Request, Response>(
   });
 }
 
-function cancelled(signal: AbortSignal): SealetError {
+export function cancelled(signal: AbortSignal): SealetError {
   return new SealetError("CANCELLED", "The call was cancelled", { cause: signal.reason });
 }

@@ -20,7 +20,7 @@ import {
   UnsealBody,
   type UnsealSecrets,
 } from "../api/gen/sealet.ts";
-import { type CallLimits, call } from "./call.ts";
+import { type CallLimits, call, cancelled } from "./call.ts";
 import { PROTOCOL_VERSIONS, PinnedCredentials } from "./channel.ts";
 import { type TlsIdentity, spkiOf } from "./identity.ts";
 import { createKemKey, unwrap } from "./wrap.ts";
@@ -128,7 +128,7 @@ export class KmsConnection implements Disposable {
         }).finish(),
       );
       const bound = await this.#reportData("unseal", channel, nonce, kem.publicKey, body);
-      const evidence = await this.#options.evidence(bound, signal);
+      const evidence = await this.#evidence(bound, signal);
       const { client } = channel;
       const answer = await call(client, KmsService.unseal, { body, evidence }, this.#limits(signal));
       return unsealed(await unwrap(kem, bound, answer), requestedAt);
@@ -159,7 +159,7 @@ export class KmsConnection implements Disposable {
     return this.#withFreshNonce(signal, async (channel, nonce, requestedAt) => {
       const body = Buffer.from(RenewBody.encode({ nonce, leaseId }).finish());
       const bound = await this.#reportData("renew", channel, nonce, Buffer.alloc(0), body);
-      const evidence = await this.#options.evidence(bound, signal);
+      const evidence = await this.#evidence(bound, signal);
       const { client } = channel;
       const answer = await call(client, KmsService.renew, { body, evidence }, this.#limits(signal));
       return heldLease(answer.lease, requestedAt);
@@ -184,6 +184,13 @@ export class KmsConnection implements Disposable {
 
   #limits(signal: AbortSignal): CallLimits {
     return { timeoutMs: this.#options.callTimeoutMs ?? 10_000, signal, unreachable: "KMS_UNREACHABLE" };
+  }
+
+  /** Whatever a source says when it is interrupted, it was the caller who did it. */
+  #evidence(bound: Buffer, signal: AbortSignal): Promise<Evidence> {
+    return this.#options.evidence(bound, signal).catch((thrown: unknown) => {
+      throw signal.aborted ? cancelled(signal) : thrown;
+    });
   }
 
   async #reportData(

@@ -8,6 +8,7 @@ import { type ReportDefect, openNodeDoor, openOperatorDoor } from "./listener.ts
 import { OperatorService } from "./operator-service.ts";
 import { podCidr } from "./pod-network.ts";
 import { PolicyInForce } from "./policy-in-force.ts";
+import type { Store } from "./store.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface KmsOptions {
@@ -17,6 +18,8 @@ export interface KmsOptions {
   readonly now?: () => number;
   /** In place of the configuration's. */
   readonly listen?: string;
+  /** Default: the SQLite file of the directory. */
+  readonly openStore?: (path: string, now: () => number) => Store;
 }
 
 export interface Kms extends AsyncDisposable {
@@ -32,11 +35,12 @@ const DAY_MS = 86_400_000;
 /** @throws CONFIG_INVALID, STORE_FAILED (also where another KMS runs in this directory) */
 export async function startKms(directory: string, options: KmsOptions): Promise<Kms> {
   const { verifier, report, now = Date.now } = options;
+  const openStore = options.openStore ?? ((path, clock) => new SqliteStore(path, clock));
   const paths = pathsOf(directory);
   const { configuration, rootKey, tls, ca: authority, operators } = openDirectory(directory);
   const { cluster, endpoints, limits } = configuration;
   // First of all that is shared: it holds the lock.
-  const store = new SqliteStore(paths.database, now);
+  const store = openStore(paths.database, now);
   const ca = openCa(authority.certificate, authority.privateKey, configuration.certificateDays * DAY_MS);
   const spki = spkiOf(tls.certificate);
   const partOf = (network: number) => podCidr(configuration.podNetwork, network);

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type AuditDraft, GENESIS, followChain } from "../../agent/kms/audit.ts";
+import { pathsOf } from "../../agent/kms/directory.ts";
+import type { NodeRecord } from "../../agent/kms/record.ts";
+import { SqliteStore } from "../../agent/kms/sqlite.ts";
+import { Cluster, Machine, codeOf } from "./cluster.ts";
+
+const entry = (node: string): AuditDraft => ({ action: "node", node, code: "OK", detail: { n: node } });
+const record = (name: string, podNetwork: number): NodeRecord => ({
+  id: "00".repeat(16),
+  name,
+  role: "worker",
+  enrolmentSha256: "00".repeat(32),
+  initdataSha256: "00".repeat(32),
+  initdataSha384: "00".repeat(48),
+  disk: { state: "expects-blank", uuid: "" },
+  generation: 1,
+  epoch: 0,
+  lease: null,
+  podNetwork,
+  created: 0,
+  lastUnseal: null,
+});
+
+describe("KMS store", () => {
+  let folder: string;
+  let path: string;
+  let store: SqliteStore;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sealet-store-"));
+    path = join(folder, "kms.db");
+    store = new SqliteStore(path, () => 1000);
+  });
+  afterEach(async () => {
+    await store.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  const add = (name: string) =>
+    store.decide(name, (state) => {
+      const network = state.freePodNetwork();
+      return { value: network, record: record(name, network), audit: entry(name) };
+    });
+
+  it("decides one after the other, also what waits together", async () => {
+    const names = Array.from({ length: 300 }, (_, i) => `n${i}`);
+    const networks = await Promise.all(names.map(add));
+    assert.deepEqual(
+      networks,
+      names.map((_, i) => i),
+    );
+    assert.equal((await store.listNodes()).length, 300);
+    const entries = await store.listAudit(0n, 1000);
+    const head = followChain({ sequence: 0n, hash: GENESIS }, entries);
+    assert.deepEqual(head, await store.auditHead());
+    assert.equal(entries.length, 300);
+  });
+
+  it("gives a pod network free again when its node is removed", async () => {
+    for (const name of ["a", "b", "c"]) await add(name);
+    await store.decide("b", () => ({ value: undefined, record: "remove", audit: entry("b") }));
+    assert.equal(await add("d"), 1);
+    assert.equal(await add("e"), 3);
+    await store.decide("a", () => ({ value: undefined, record: "remove", audit: entry("a") }));
+    assert.equal(await add("f"), 0);
+  });
+
+  it("writes nothing of a decision that refuses, and does the others of its batch", async () => {
+    const refused = store.decide("x", () => {
+      throw new Error("no");
+    });
+    const [, added] = await Promise.allSettled([refused, add("a")]);
+    await assert.rejects(refused, { message: "no" });
+    assert.equal(added.status, "fulfilled");
+    assert.deepEqual(
+      (await store.listAudit(0n, 10)).map(({ node }) => node),
+      ["a"],
+    );
+  });
+
+  it("goes on with the chain when it is opened again", async () => {
+    await add("a");
+    await store.close();
+    store = new SqliteStore(path, () => 2000);
+    await add("b");
+    const entries = await store.listAudit(0n, 10);
+    assert.ok(!("broken" in followChain({ sequence: 0n, hash: GENESIS }, entries)));
+    assert.deepEqual(
+      entries.map(({ timeUnixMs }) => timeUnixMs),
+      [1000n, 2000n],
+    );
+  });
+
+  it("is one KMS's at a time", () => {
+    assert.throws(() => new SqliteStore(path, () => 0), { code: "STORE_FAILED", message: /another KMS/ });
+  });
+
+  it("a damaged record fails alone, with its code", async () => {
+    await add("a");
+    await add("b");
+    await store.close();
+    const db = new DatabaseSync(path);
+    db.exec(`UPDATE node SET record = replace(record, '"epoch":0', '"epoch":-1') WHERE name = 'a'`);
+    db.close();
+    store = new SqliteStore(path, () => 0);
+    const touch = (name: string) => store.decide(name, () => ({ value: name, audit: entry(name) }));
+    const [a, b] = await Promise.allSettled([touch("a"), touch("b")]);
+    assert.ok(a.status === "rejected" && String(a.reason).includes(".epoch"));
+    assert.equal(b.status, "fulfilled");
+    await assert.rejects(store.readNode("a"), { code: "STORE_FAILED" });
+  });
+
+  it("refuses a file that is no database", async () => {
+    const other = join(folder, "other.db");
+    const { writeFileSync } = await import("node:fs");
+    writeFileSync(other, "x".repeat(8192));
+    assert.throws(() => new SqliteStore(other, () => 0), { code: "STORE_FAILED" });
+  });
+});
+
+describe("KMS whose audit log cannot be written", () => {
+  it("I7 answers nothing and changes nothing, and serves again when it can", async () => {
+    await using cluster = await Cluster.start();
+    const initdata = await cluster.addNode("w1");
+    await cluster.kms.close();
+    const db = new DatabaseSync(pathsOf(cluster.directory).database);
+    const full = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    db.exec(full);
+    db.close();
+    await cluster.open();
+    using machine = await Machine.boot(cluster, initdata);
+    assert.equal(await codeOf(machine.unseal()), "AUDIT_FAILED");
+    machine.disk = { ...machine.disk, state: "foreign" };
+    assert.equal(await codeOf(machine.unseal()), "AUDIT_FAILED");
+    assert.equal((await cluster.record("w1")).diskState, "expects-blank");
+    assert.equal((await cluster.record("w1")).lease, undefined);
+    assert.deepEqual(
+      cluster.defects.map(String),
+      Array<string>(2).fill("SealetError: The audit log cannot be written"),
+    );
+    await cluster.kms.close();
+    const again = new DatabaseSync(pathsOf(cluster.directory).database);
+    again.exec("DROP TRIGGER full");
+    again.close();
+    await cluster.open();
+    using next = await Machine.boot(cluster, initdata);
+    await next.start();
+    assert.deepEqual((await cluster.history()).slice(-2), ["release OK", "commit OK"]);
+  });
+});
