@@ -5,15 +5,20 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { artefact, digest, root } from "./artefact.ts";
-import { command } from "./command.ts";
+import { z } from "zod";
+import { command, SetupError } from "./command.ts";
 import { inTools, mirror, toolsTree } from "./tools.ts";
 
 const config = join(root, "image/system/mkosi.conf");
 
-// mkosi would add a source of debug packages that few mirrors have
-const SOURCES = (suites: string, uri: string) =>
-  `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\n` +
-  "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n";
+/** Debian's repositories in apt's format. mkosi by itself would add a source of debug packages that few mirrors have. */
+export function repositories(): string {
+  const source = (suites: string, uri: string) =>
+    `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\n` +
+    "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n";
+  const security = mirror.replace(/debian\/?$/u, "debian-security");
+  return source("trixie trixie-updates", mirror) + source("trixie-security", security);
+}
 
 /** A folder with `tree/` and `packages.json` (name and version of each package). */
 export async function baseTree(): Promise<string> {
@@ -26,11 +31,7 @@ async function build({ folder, log }: { folder: string; log: string }): Promise<
   const sources = join(work, "mkosi.sandbox/etc/apt/sources.list.d");
   mkdirSync(sources, { recursive: true });
   copyFileSync(config, join(work, "mkosi.conf"));
-  const security = mirror.replace(/debian\/?$/u, "debian-security");
-  writeFileSync(
-    join(sources, "mkosi.sources"),
-    SOURCES("trixie trixie-updates", mirror) + SOURCES("trixie-security", security),
-  );
+  writeFileSync(join(sources, "mkosi.sources"), repositories());
   const out = join(work, "out");
   mkdirSync(out);
   const args = ["--force", "--output-directory", out, "--cache-directory", join(work, "cache"), "build"];
@@ -47,8 +48,20 @@ async function build({ folder, log }: { folder: string; log: string }): Promise<
   rmSync(work, { recursive: true, force: true });
 }
 
+const manifest = z.object({ packages: z.array(z.object({ name: z.string(), version: z.string() })) });
+
+function packages(base: string) {
+  return manifest.parse(JSON.parse(readFileSync(join(base, "packages.json"), "utf8"))).packages;
+}
+
 /** Number of Debian packages in the base tree. */
 export function packageCount(base: string): number {
-  const manifest = JSON.parse(readFileSync(join(base, "packages.json"), "utf8")) as { packages: unknown[] };
-  return manifest.packages.length;
+  return packages(base).length;
+}
+
+/** The version of a package of the base tree. */
+export function packageVersion(base: string, name: string): string {
+  const found = packages(base).find((one) => one.name === name);
+  if (found === undefined) throw new SetupError(`The base tree has no package ${name}.`);
+  return found.version;
 }

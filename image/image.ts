@@ -19,6 +19,7 @@ import { artefact, digest, root, type Build } from "./artefact.ts";
 import { baseTree, packageCount } from "./base.ts";
 import { buildExecutable } from "./bundle.ts";
 import { command } from "./command.ts";
+import { dmCloneModule } from "./dm-clone.ts";
 import { commandLine, writeInitrd } from "./initrd.ts";
 import { compiled } from "./kubernetes.ts";
 import { pauseImage } from "./oci.ts";
@@ -75,6 +76,7 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
     runc: await compiled("runc"),
     cni: await compiled("cni"),
     pause: await pauseImage(),
+    dmClone: await dmCloneModule(),
     sealet: await executable(),
   };
   const inputs = [flavour, ...Object.values(parts), await digest(...SOURCES)];
@@ -106,6 +108,7 @@ interface Parts {
   readonly runc: string;
   readonly cni: string;
   readonly pause: string;
+  readonly dmClone: string;
   readonly sealet: string;
 }
 
@@ -117,7 +120,7 @@ async function build(flavour: Flavour, parts: Parts, { folder, log }: Build): Pr
   await copyKept(context, tree);
   placeOwnFiles(flavour, parts, tree);
   await copyLibraries(context, tree);
-  await copyModules(context, tree);
+  await copyModules(context, tree, [parts.dmClone]);
   const inTree = (program: string, args: string[]) =>
     command(...inTools(parts.tools, {}, program, args), { log, label: `image: ${program}` });
   await inTree("systemd-sysusers", [`--root=${tree}`]);

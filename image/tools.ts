@@ -23,6 +23,8 @@ const PACKAGES = [
   "gcc",
   "golang-go",
   "kmod",
+  "libelf1t64",
+  "make",
   "libc6-dev",
   "libseccomp-dev",
   "mkosi",

@@ -132,8 +132,12 @@ export function kernelRelease(tree: string): string {
   return release;
 }
 
-/** The modules of modules.txt and what they need, uncompressed (the root's file system compresses), with new indexes. */
-export async function copyModules(context: TreeContext, tree: string): Promise<void> {
+/** The modules of modules.txt and what they need, uncompressed (the root's file system compresses), with new indexes. @param more files of other modules */
+export async function copyModules(
+  context: TreeContext,
+  tree: string,
+  more: readonly string[],
+): Promise<void> {
   const release = kernelRelease(context.base);
   const from = join(context.base, "usr/lib/modules", release);
   const to = join(tree, "usr/lib/modules", release);
@@ -158,6 +162,8 @@ export async function copyModules(context: TreeContext, tree: string): Promise<v
   const options = { log: context.log, label: "image: kernel modules" };
   const unpack = inTools(context.tools, {}, "xz", ["-d", ...[...files].map((file) => join(to, file))]);
   await command(...unpack, options);
+  mkdirSync(join(to, "updates"));
+  for (const file of more) cpSync(file, join(to, "updates", basename(file)));
   await command(...inTools(context.tools, {}, "depmod", ["-b", tree, release]), options);
   // the initrd reads the text files, modprobe the binary ones
   for (const index of ["modules.builtin.modinfo", "modules.order", "modules.devname", "modules.symbols"])

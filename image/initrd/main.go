@@ -1,7 +1,7 @@
 // The only program of the initrd: process 1 until the verified root file system is there.
 //
 // It loads the disk drivers, opens the root under dm-verity with the root hash of the measured command line, loads the
-// drivers of the devices that are there, and hands over to systemd. Whatever goes wrong ends in power-off with a line
+// drivers of the devices that are there, locks the kernel down, and hands over to systemd. Whatever goes wrong ends in power-off with a line
 // on the console; there is no shell and nothing that could start one. It never reads configuration but the measured
 // command line, which must be the one it was built with, to the byte (no added "init=", no "lockdown=none").
 package main
@@ -111,6 +111,9 @@ func main() {
 	say("root %s verified at %s", hash, uptime())
 	if err := loadDrivers(sysroot); err != nil {
 		die("drivers: %v", err)
+	}
+	if err := lockDown(); err != nil {
+		die("kernel lockdown: %v", err)
 	}
 	switchRoot()
 }

@@ -32,6 +32,8 @@ export interface MachineOptions {
   /** With it QEMU passes the unified kernel image to the firmware, as SEV-SNP's measured direct boot does. */
   readonly kernel?: string;
   readonly tpm?: boolean;
+  /** The lab image writes its journal to a virtio console, captured in `journal.log`. */
+  readonly journal?: boolean;
   readonly memoryMegabytes?: number;
   readonly cpus?: number;
   readonly timeoutSeconds: number;
@@ -82,6 +84,7 @@ export async function powerOn(options: MachineOptions): Promise<Machine> {
     ...["-device", "virtio-net-pci,netdev=net,romfile="],
     ...["-device", "virtio-rng-pci"],
     ...(tpm?.args ?? []),
+    ...(options.journal === true ? journal(join(folder, "journal.log")) : []),
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-monitor", `unix:${join(folder, "monitor")},server,nowait`],
   ]);
@@ -148,6 +151,13 @@ function drive({ serial, file, readonly }: Disk, bootIndex?: number): string[] {
   return [
     ...["-drive", `if=none,id=${id},format=raw,file=${file},${cache}`],
     ...["-device", `virtio-blk-pci,drive=${id},serial=${serial}${boot}`],
+  ];
+}
+
+function journal(file: string): string[] {
+  return [
+    ...["-device", "virtio-serial-pci", "-chardev", `file,id=journal,path=${file},append=on`],
+    ...["-device", "virtconsole,chardev=journal"],
   ];
 }
 
