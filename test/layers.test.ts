@@ -15,7 +15,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["agent/disk", "agent/tee", "agent/kubelet", "agent/collateral"],
   ["agent/attest", "agent/config", "agent/crypto", "agent/log.ts", "agent/host.ts"],
   ["native", "agent/api/gen", "agent/api/status.ts"],
-  ["agent/error.ts"],
+  ["agent/error.ts", "agent/version.ts"],
 ];
 
 /** The longest entry that the path lies in decides. */

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Evidence } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
+import { CCEL, readEventLog } from "./event-log.ts";
 import {
   checkReportData,
   type EvidenceOptions,
@@ -44,6 +45,8 @@ export interface ConfigfsTsmOptions {
   readonly vmpl?: number;
   readonly spacing?: number;
   readonly delays?: readonly number[];
+  /** Where the firmware's event log is (TDX). */
+  readonly eventLog?: string;
 }
 
 /** The folder's generation moved under our feet: nothing is wrong with the TEE. */
@@ -58,6 +61,7 @@ export class ConfigfsTsm implements EvidenceSource {
   readonly #vmpl: number;
   readonly #queue: RequestQueue;
   readonly #delays: readonly number[];
+  readonly #eventLog: string;
 
   /** @param provider as the kernel names it */
   constructor(provider: string, options: ConfigfsTsmOptions = {}) {
@@ -70,6 +74,7 @@ export class ConfigfsTsm implements EvidenceSource {
     this.#vmpl = options.vmpl ?? 0;
     this.#queue = new RequestQueue(options.spacing ?? SPACING[tee]);
     this.#delays = options.delays ?? DELAYS;
+    this.#eventLog = options.eventLog ?? CCEL;
   }
 
   async getEvidence(reportData: Uint8Array, options: EvidenceOptions): Promise<Evidence> {
@@ -117,7 +122,8 @@ export class ConfigfsTsm implements EvidenceSource {
         throw new GenerationMoved(`generation ${end} instead of ${begin + writes}: somebody else wrote`);
       if (this.tee === "sev-snp") checkSnpReport(report, reportData, vmpl);
       if (this.tee === "tdx") checkQuote(report, reportData);
-      return { tee: this.tee, report, auxiliary, eventLog: Buffer.alloc(0) };
+      const eventLog = this.tee === "tdx" ? await readEventLog(this.#eventLog) : Buffer.alloc(0);
+      return { tee: this.tee, report, auxiliary, eventLog };
     });
   }
 

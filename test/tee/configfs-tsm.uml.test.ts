@@ -151,6 +151,13 @@ describe("configfs-tsm of a TDX guest", () => {
     assert.equal(evidence.auxiliary.length, 0);
   });
 
+  it("adds the firmware's event log where there is one", async () => {
+    const eventLog = new URL("../vectors/trustee/eventlog/CCEL_data_gcp", import.meta.url).pathname;
+    const tdx = new ConfigfsTsm("tdx_guest", { spacing: 0, eventLog });
+    assert.ok((await tdx.getEvidence(randomBytes(64), options)).eventLog.length > 10_000);
+    assert.equal((await source("tdx_guest").getEvidence(randomBytes(64), options)).eventLog.length, 0);
+  });
+
   it("repeats in a new folder while the host is busy", async () => {
     for (const errno of ["EBUSY", "EAGAIN", "EINTR", "ETIMEDOUT"] as const) {
       await twin.control.fault({ kind: "read-error", errno }, 3);
