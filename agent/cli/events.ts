@@ -7,14 +7,14 @@ import { coloured, duration } from "./words.ts";
 
 interface EventsOptions extends SocketOptions {
   readonly follow: boolean;
-  readonly after: bigint;
+  readonly after?: bigint;
 }
 
 export function registerEvents(program: Command, output: Output): void {
   onSocket(program, "events", "what happened in this boot, in order")
     .option("-f, --follow", "wait for more", false)
-    .option("--after <number>", "only what came after the event of this number", sequence, 0n)
-    .action(async ({ socket, follow, after }: EventsOptions) => {
+    .option("--after <number>", "only what came after the event of this number", sequence)
+    .action(async ({ socket, follow, after = 0n }: EventsOptions) => {
       const { watchAgent } = await import("./node-client.ts");
       const stop = new AbortController();
       const end = () => stop.abort();

@@ -1,13 +1,13 @@
 /** Calls of this machine's agent, on its unix socket. */
 import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import { type Event, NodeService } from "../api/gen/sealet.ts";
-import { fromStatus } from "../api/status.ts";
-import { SealetError } from "../error.ts";
+import { fromStatus, isOurs } from "../api/status.ts";
+import { SealetError, asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
 
 export const METHOD = NodeService;
 
-/** @throws NOT_SERVING where no agent answers, and the agent's own codes */
+/** @throws SERVICE_FAILED where no agent answers, and the agent's own codes */
 export async function askAgent<Request, Response>(
   socket: string,
   method: UnaryMethod<Request, Response>,
@@ -22,7 +22,7 @@ export async function askAgent<Request, Response>(
   }
 }
 
-/** Each event, until the agent or the signal ends it. @throws NOT_SERVING */
+/** Each event, until the agent or the signal ends it. @throws SERVICE_FAILED */
 export async function* watchAgent(
   socket: string,
   request: { readonly afterSequence: bigint; readonly follow: boolean },
@@ -57,8 +57,12 @@ function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && "metadata" in error && "details" in error;
 }
 
-/** gRPC's words for a socket that is not there say nothing to a person. */
-function named(error: unknown, socket: string): unknown {
-  if (!(error instanceof SealetError) || error.code !== "NOT_SERVING") return error;
-  return new SealetError("NOT_SERVING", `No agent answers at ${socket}`, { cause: error });
+/** gRPC's words for a socket that is not there say nothing to a person; what an agent says itself goes through. */
+function named(thrown: unknown, socket: string): SealetError {
+  const error = asSealetError(thrown);
+  const { cause } = error;
+  if (error.code !== "NOT_SERVING" || (isServiceError(cause) && isOurs(cause))) return error;
+  return new SealetError("SERVICE_FAILED", `No agent answers at ${socket}: sealet.service does not run`, {
+    cause,
+  });
 }
