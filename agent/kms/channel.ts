@@ -20,6 +20,8 @@ export const TLS_OPTIONS = {
   ALPNProtocols: ["h2"],
 } as const satisfies Pick<ConnectionOptions, keyof SecureContextOptions | "ALPNProtocols">;
 
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
 /** gRPC credentials that accept a server by the SHA-256 of its SPKI alone. */
@@ -46,15 +48,17 @@ export class PinnedCredentials extends ChannelCredentials {
   }
 
   override _createSecureConnector(): SecureConnector {
+    const ended = new AbortController();
     return {
-      connect: async (socket) => ({ socket: await this.#handshake(socket), secure: true }),
+      connect: async (socket) => ({ socket: await this.#handshake(socket, ended.signal), secure: true }),
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () => CallCredentials.createEmpty(),
-      destroy: () => undefined,
+      destroy: () => ended.abort(),
     };
   }
 
-  #handshake(socket: Socket): Promise<TLSSocket> {
+  /** gRPC forgets a socket whose handshake it no longer waits for: it is ended here, also by who never answers. */
+  #handshake(socket: Socket, ended: AbortSignal): Promise<TLSSocket> {
     return new Promise((resolve, reject) => {
       const { privateKey, certificate } = this.#identity;
       const tls = connect({
@@ -65,11 +69,17 @@ export class PinnedCredentials extends ChannelCredentials {
         // Chain and name say nothing here: the pin below does.
         rejectUnauthorized: false,
       });
+      const abort = () => tls.destroy();
+      const late = setTimeout(abort, HANDSHAKE_TIMEOUT_MS);
+      ended.addEventListener("abort", abort, { once: true });
       tls.once("close", () => {
+        clearTimeout(late);
         reject(new SealetError("KMS_UNREACHABLE", "The KMS closed the connection during the handshake"));
       });
       tls.on("error", reject);
       tls.once("secureConnect", () => {
+        clearTimeout(late);
+        ended.removeEventListener("abort", abort);
         const spki = peerSpki(tls);
         const found = spki === undefined ? undefined : spkiDigest(spki);
         if (spki === undefined || found === undefined || !timingSafeEqual(found, this.#pin)) {
