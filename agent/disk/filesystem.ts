@@ -125,14 +125,23 @@ export async function unmountFileSystem(target: string): Promise<void> {
   throw new SealetError(code, `${target} can't be unmounted: ${name}.`);
 }
 
+export interface MountPoint {
+  readonly path: string;
+  /** Not only a folder of the file system, as pods' volumes are. */
+  readonly whole: boolean;
+}
+
 /** Where a block device is mounted, in the order of mounting. @param number "254:3" */
-export async function mountPoints(number: string): Promise<readonly string[]> {
+export async function mountPoints(number: string): Promise<readonly MountPoint[]> {
   const text = await readFile("/proc/self/mountinfo", "latin1"); // proc(5): id, parent, major:minor, root, mount point
   return text
     .split("\n")
     .map((line) => line.split(" "))
-    .filter((fields) => fields[2] === number && fields[3] === "/")
-    .map((fields) => (fields[4] ?? "").replaceAll(/\\([0-7]{3})/g, (_, code: string) => unescape(code)));
+    .filter((fields) => fields[2] === number)
+    .map((fields) => ({
+      path: (fields[4] ?? "").replaceAll(/\\([0-7]{3})/g, (_, code: string) => unescape(code)),
+      whole: fields[3] === "/",
+    }));
 }
 
 const unescape = (octal: string) => String.fromCharCode(Number.parseInt(octal, 8));

@@ -1,13 +1,20 @@
 /**
- * Writes zeros, and with them tags, to what was never written, in the background. The kernel does it only while there is
- * no other input or output on the disk; this loop starts it, watches it, and lets dm-clone give way when it is done. It
- * may end at any time: the next boot goes on where this one stopped.
+ * Writes zeros, and with them tags, to what was never written, in the background: fast while nothing else uses the disk,
+ * else one region at a time, between other requests. It may end at any time: the next boot goes on where this one
+ * stopped. Never holds anything up that could be waited for.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { finishIfInitialised, type Progress, readProgress, setInitialising } from "./stack.ts";
+import {
+  countRequests,
+  finishIfInitialised,
+  type Progress,
+  readProgress,
+  startInitialising,
+  stopInitialising,
+} from "./stack.ts";
 
-const PERIOD_MS = 2000;
+const PERIOD_MS = 1000;
 
 /**
  * @param onProgress called now and then
@@ -18,15 +25,17 @@ export async function initialise(
   signal: AbortSignal,
   onProgress: (progress: Progress) => void,
 ): Promise<void> {
-  if ((await readProgress(name)) === undefined) return;
-  await setInitialising(name, true);
+  let requests = -1;
   while (!(await finishIfInitialised(name))) {
-    const progress = await readProgress(name);
-    if (progress !== undefined) onProgress(progress);
-    await sleep(PERIOD_MS, undefined, { signal }).catch(() => undefined); // aborted: asked below
     if (signal.aborted) {
-      await setInitialising(name, false);
+      await stopInitialising(name);
       return;
     }
+    const progress = await readProgress(name);
+    if (progress !== undefined) onProgress(progress);
+    const before = requests;
+    requests = await countRequests(name);
+    await startInitialising(name, requests === before ? "fast" : "gentle");
+    await sleep(PERIOD_MS, undefined, { signal }).catch(() => undefined); // aborted: asked above
   }
 }

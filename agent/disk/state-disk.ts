@@ -258,7 +258,7 @@ export class StateDisk {
     signal: AbortSignal,
   ): Promise<void> {
     const top = await this.#top();
-    const mountPoint = (await mountPoints(top.number))[0] ?? (await this.#stage(top.path, signal));
+    const mountPoint = (await this.#mountedAt(top))[0] ?? (await this.#stage(top.path, signal));
     const mark = await readMark(mountPoint);
     if (mark.uuid !== record.uuid || (mark.epoch !== record.epoch && mark.epoch !== record.epoch + 1n)) {
       throw new SealetError("DISK_ROLLED_BACK", "The data on the disk is of another time than its header.", {
@@ -287,7 +287,7 @@ export class StateDisk {
   async mount(_signal: AbortSignal): Promise<string> {
     const { mountPoint } = this.#options;
     const top = await this.#top();
-    const points = await mountPoints(top.number);
+    const points = await this.#mountedAt(top);
     if (!points.includes(mountPoint)) {
       await mkdir(mountPoint, { recursive: true });
       await mountFileSystem(top.path, mountPoint);
@@ -301,7 +301,7 @@ export class StateDisk {
     const top = await findDevice(this.#name);
     if (top?.suspended === true) throw new SealetError("DISK_BUSY", "The state disk is suspended.");
     if (top !== undefined) {
-      for (const point of (await mountPoints(top.number)).toReversed()) await unmountFileSystem(point);
+      for (const { path } of (await mountPoints(top.number)).toReversed()) await unmountFileSystem(path);
     }
     await closeStack(this.#name);
   }
@@ -324,7 +324,7 @@ export class StateDisk {
     const top = await findDevice(this.#name);
     const suspended = top?.suspended ?? false;
     const progress = top === undefined || suspended ? undefined : await readProgress(this.#name);
-    const points = top === undefined ? [] : await mountPoints(top.number);
+    const points = top === undefined ? [] : await this.#mountedAt(top);
     const { mountPoint } = this.#options;
     return {
       state: this.#state,
@@ -339,6 +339,10 @@ export class StateDisk {
       mountPoint: points.includes(mountPoint) ? mountPoint : "",
       initialised: progress === undefined ? 1 : progress.done / progress.total,
     };
+  }
+
+  async #mountedAt(top: Device): Promise<readonly string[]> {
+    return (await mountPoints(top.number)).flatMap(({ path, whole }) => (whole ? [path] : []));
   }
 
   get #staging(): string {

@@ -19,9 +19,9 @@ const SLOTS = [3 * MIB, 3.5 * MIB] as const;
 const FILE_BYTES = 48 * MIB;
 
 /** Refused with this code; nothing written, nothing open. */
-async function refused(disk: TestDisk, code: Code, run: () => Promise<unknown>): Promise<void> {
+async function refused(disk: TestDisk, code: Code, attempt: () => Promise<unknown>): Promise<void> {
   const before = disk.written();
-  await assert.rejects(run(), { code });
+  await assert.rejects(attempt(), { code });
   assert.equal(disk.written(), before, "the disk was written to");
   assert.deepEqual(readdirSync("/dev/mapper"), ["control"]);
 }

@@ -8,7 +8,7 @@ import type { DiskState } from "../../agent/disk/decision.ts";
 import { HEADER_AREA_BYTES } from "../../agent/disk/layout.ts";
 import { createDevice, findDevice, removeDevice } from "../../native/device-mapper.ts";
 import { agent, boot, MIB, SIGNAL, TestDisk } from "./guest-disk.ts";
-import { apply, mark, startLog, stopLog, type Write } from "./write-log.ts";
+import { mark, Replay, startLog, stopLog, type Write } from "./write-log.ts";
 
 const SIZE = 272 * MIB;
 
@@ -59,15 +59,18 @@ async function replay(
   let before = "";
   let tried = 0;
   let { facts } = await agent(image).inspect(SIGNAL);
+  using replayed = new Replay(image);
   for (let index = 0; index <= writes.length; index++) {
     // Nothing else can change what is found.
     if ((writes[index - 1]?.offset ?? HEADER_AREA_BYTES) < HEADER_AREA_BYTES) {
+      replayed.flush();
       ({ facts } = await agent(image).inspect(SIGNAL));
     }
     const found = facts.state;
     const state = `${facts.state} ${facts.epoch}`;
     counts.set(state, (counts.get(state) ?? 0) + 1);
     if (state !== before || index % every === 0 || index === writes.length) {
+      replayed.flush();
       await withSnapshot(image, (path) => next(path, found, reached)).catch((cause: unknown) => {
         throw new Error(`after write ${index} of ${writes.length}, disk ${state}: ${String(cause)}`, {
           cause,
@@ -78,7 +81,7 @@ async function replay(
     before = state;
     const write = writes[index];
     if (write === undefined) break;
-    if (write.mark === undefined) apply(image, write);
+    if (write.mark === undefined) replayed.apply(write);
     else reached.add(write.mark);
   }
   const states = [...counts].map(([state, count]) => `${count} ${state}`).join(", ");

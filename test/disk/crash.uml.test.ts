@@ -10,14 +10,14 @@ import { crashes } from "./crash.ts";
 
 const samples = Number(process.env["SEALET_CUTS"] ?? 6);
 
+async function run(name: keyof typeof crashes): Promise<void> {
+  const { cuts, tried, states } = await crashes[name]({ samples });
+  console.log(`      ${cuts} cuts, ${tried} booted: ${states}`);
+  assert.deepEqual(readdirSync("/dev/mapper"), ["control"]);
+}
+
 describe("I10 power cut", function () {
   this.timeout(0);
-  const run = async (name: keyof typeof crashes): Promise<void> => {
-    const { cuts, tried, states } = await crashes[name]({ samples });
-    console.log(`      ${cuts} cuts inspected, ${tried} booted: ${states}`);
-    assert.deepEqual(readdirSync("/dev/mapper"), ["control"]);
-  };
-
   it("in a first format: the next boot formats again, or opens", () => run("format"));
   it("in an unseal: the next boot opens, and what was written stays", () => run("epoch"));
   it("in the initialisation: every sector can be read, and what was written stays", () =>

@@ -70,14 +70,29 @@ export async function stopLog(): Promise<readonly Write[]> {
   return writes;
 }
 
-/** Applies one write to an attached disk. */
-export function apply(disk: TestDisk, { offset, bytes, at }: Write): void {
-  using log = new Descriptor(LOG);
-  using target = new Descriptor(disk.path);
-  const data = Buffer.alloc(bytes);
-  readSync(log.fd, data, 0, bytes, at);
-  writeSync(target.fd, data, 0, bytes, offset);
-  fsyncSync(target.fd);
+/** Applies writes to an attached disk. They are on it after `flush`. */
+export class Replay implements Disposable {
+  readonly #log = new Descriptor(LOG);
+  readonly #disk: Descriptor;
+
+  constructor(disk: TestDisk) {
+    this.#disk = new Descriptor(disk.path);
+  }
+
+  apply({ offset, bytes, at }: Write): void {
+    const data = Buffer.alloc(bytes);
+    readSync(this.#log.fd, data, 0, bytes, at);
+    writeSync(this.#disk.fd, data, 0, bytes, offset);
+  }
+
+  flush(): void {
+    fsyncSync(this.#disk.fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.#log[Symbol.dispose]();
+    this.#disk[Symbol.dispose]();
+  }
 }
 
 class Descriptor implements Disposable {
