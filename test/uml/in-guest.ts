@@ -54,7 +54,7 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
   const mocha = [
     node,
     ..."--disable-warning=ExperimentalWarning --expose-gc node_modules/mocha/bin/mocha.js".split(" "),
-    ..."--reporter test/uml/reporter.ts".split(" "),
+    ..."--timeout 30000 --reporter test/uml/reporter.ts".split(" "),
     ...(options.mocha ?? []),
     resolve(root, file),
   ];
@@ -62,7 +62,7 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
     memory: options.memory ?? 768,
     disks,
     shares: [{ host: root }, { host: twinCa }],
-    timeout: options.timeout ?? 180_000,
+    timeout: options.timeout ?? 300_000,
     env: {
       DM_DISABLE_UDEV: "1",
       HOME: "/tmp",
