@@ -43,6 +43,7 @@ const ALGORITHMS = [
 
 for (const [name, make] of [
   ["node:crypto", () => nodeCrypto({ maxKeys: 2 })],
+  ["node:crypto on this thread", () => nodeCrypto({ onThisThread: true })],
   ["WebCrypto", () => webCrypto()],
 ] as const)
   describe(`crypto by ${name}`, () => {
