@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -114,9 +114,8 @@ describe("KMS store", () => {
     await assert.rejects(store.readNode("a"), { code: "STORE_FAILED" });
   });
 
-  it("refuses a file that is no database", async () => {
+  it("refuses a file that is no database", () => {
     const other = join(folder, "other.db");
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(other, "x".repeat(8192));
     assert.throws(() => new SqliteStore(other, () => 0), { code: "STORE_FAILED" });
   });

@@ -1,0 +1,203 @@
+/** Root key, nonces, throttle, pod network, directory: each by itself. */
+import assert from "node:assert/strict";
+import {
+  chmodSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as fc from "fast-check";
+import { createDirectory, openDirectory, pathsOf } from "../../agent/kms/directory.ts";
+import { Nonces } from "../../agent/kms/nonces.ts";
+import { podCidr } from "../../agent/kms/pod-network.ts";
+import { type KeyName, createRootKeyFile, readRootKeyFile } from "../../agent/kms/root-key.ts";
+import { Throttle, peerGroup } from "../../agent/kms/throttle.ts";
+import { createOperatorKey } from "../../agent/cli/sign.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sealet-parts-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe("Root key", () => {
+  const name: KeyName = {
+    cluster: "prod",
+    purpose: "disk-key",
+    resource: ["id", "worker", "uuid"],
+    generation: 1,
+  };
+
+  it("gives one key for one name, and another for every other", () => {
+    const path = join(folder, "root.key");
+    createRootKeyFile(path);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    using root = readRootKeyFile(path);
+    using again = readRootKeyFile(path);
+    const key = root.derive(name);
+    assert.equal(key.length, 32);
+    assert.deepEqual(again.derive(name), key);
+    const others: KeyName[] = [
+      { ...name, cluster: "prod2" },
+      { ...name, purpose: "header-mac" },
+      { ...name, generation: 2 },
+      { ...name, resource: ["id", "control-plane", "uuid"] },
+      // The same text, cut elsewhere.
+      { ...name, resource: ["idworker", "uuid"] },
+      { ...name, resource: ["id", "workeruuid"] },
+      { ...name, resource: ["id", "worker", "uuid", ""] },
+      { ...name, resource: ["id", "worker"] },
+    ];
+    const keys = [key, ...others.map((other) => root.derive(other))].map((bytes) => bytes.toString("hex"));
+    assert.equal(new Set(keys).size, keys.length);
+  });
+
+  it("is never replaced, and refused where others read it, cut, or reached by a link", () => {
+    const path = join(folder, "root.key");
+    createRootKeyFile(path);
+    assert.throws(() => createRootKeyFile(path), { code: "CONFIG_INVALID" });
+    symlinkSync(path, join(folder, "link"));
+    assert.throws(() => readRootKeyFile(join(folder, "link")), { code: "CONFIG_INVALID" });
+    chmodSync(path, 0o640);
+    assert.throws(() => readRootKeyFile(path), { code: "CONFIG_INVALID", message: /Others may read/ });
+    chmodSync(path, 0o600);
+    truncateSync(path, 31);
+    assert.throws(() => readRootKeyFile(path), { code: "CONFIG_INVALID" });
+    assert.throws(() => readRootKeyFile(join(folder, "none")), { code: "CONFIG_INVALID" });
+  });
+
+  it("is gone after its scope", () => {
+    const path = join(folder, "root.key");
+    createRootKeyFile(path);
+    const root = readRootKeyFile(path);
+    root[Symbol.dispose]();
+    assert.throws(() => root.derive(name));
+  });
+});
+
+describe("Nonces", () => {
+  it("are good once, for who asked, until they expire; whatever the order", () => {
+    const step = fc.record({ peer: fc.nat(2), wait: fc.nat(40), take: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const nonces = new Nonces({ lifetimeMs: 100, perPeer: 3, total: 5 });
+        let now = 0;
+        const out: { nonce: Buffer; peer: string; expires: number }[] = [];
+        for (const { peer: number, wait, take } of steps) {
+          now += wait;
+          const peer = `p${number}`;
+          const alive = out.filter(({ expires }) => now < expires);
+          const mine = alive.filter((each) => each.peer === peer);
+          if (take) {
+            const [first] = mine;
+            if (first === undefined) continue;
+            assert.throws(() => nonces.take(first.nonce, "other", now), { code: "NONCE_INVALID" });
+            nonces.take(first.nonce, peer, now);
+            assert.throws(() => nonces.take(first.nonce, peer, now), { code: "NONCE_INVALID" });
+            out.splice(out.indexOf(first), 1);
+          } else if (mine.length >= 3 || alive.length >= 5)
+            assert.throws(() => nonces.issue(peer, peer, now), { code: "KMS_BUSY" });
+          else out.push({ ...nonces.issue(peer, peer, now), peer });
+          assert.ok(nonces.size <= 5);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("Throttle", () => {
+  it("holds one address back for the rest of its minute, and nobody else", () => {
+    const throttle = new Throttle(2);
+    for (let i = 0; i < 2; i++) {
+      throttle.admit("a", 1000);
+      throttle.refused("a", 1000);
+    }
+    assert.throws(() => throttle.admit("a", 60_000), { code: "KMS_BUSY" });
+    throttle.admit("b", 60_000);
+    throttle.admit("a", 62_000);
+  });
+
+  it("counts a machine with many addresses once, and does not grow with their number", () => {
+    const throttle = new Throttle(1);
+    for (let i = 0; i < 10_000; i++) throttle.refused(`peer-${i}`, 0);
+    assert.throws(() => throttle.admit("peer-9999999", 0), { code: "KMS_BUSY" });
+  });
+
+  it("knows an address by what it is, not by how it is written", () => {
+    assert.equal(peerGroup("10.1.2.3"), peerGroup("::ffff:10.1.2.3"));
+    assert.equal(peerGroup("2001:db8:0:1::1"), peerGroup("2001:0db8:0000:0001:ffff::2"));
+    assert.notEqual(peerGroup("2001:db8:0:1::1"), peerGroup("2001:db8:0:2::1"));
+    assert.notEqual(peerGroup("10.1.2.3"), peerGroup("10.1.2.4"));
+  });
+});
+
+describe("Pod network", () => {
+  it("gives each node its part, and none beyond the end", () => {
+    const network = { cidr: "10.244.0.0/16", nodePrefix: 24 };
+    assert.equal(podCidr(network, 0), "10.244.0.0/24");
+    assert.equal(podCidr(network, 255), "10.244.255.0/24");
+    assert.throws(() => podCidr(network, 256), { code: "RELEASE_REFUSED", predicate: "podNetwork" });
+    assert.equal(podCidr({ cidr: "192.168.128.0/17", nodePrefix: 26 }, 5), "192.168.129.64/26");
+  });
+});
+
+describe("KMS directory", () => {
+  const setup = (changes: object = {}) => {
+    createOperatorKey(join(folder, "operator.key"), join(folder, "operator.pub"));
+    const operatorKeys = [readFileSync(join(folder, "operator.pub"))];
+    return { cluster: "prod", endpoints: ["kms:7443"], operatorKeys, ...changes };
+  };
+
+  it("is made whole, for its owner alone, and never over another", async () => {
+    const directory = join(folder, "kms");
+    const parts = setup();
+    await createDirectory(directory, parts);
+    for (const file of ["root.key", "tls.key", "ca.key"])
+      assert.equal(statSync(join(directory, file)).mode & 0o777, 0o600);
+    assert.equal(statSync(directory).mode & 0o777, 0o700);
+    const opened = openDirectory(directory);
+    opened.rootKey[Symbol.dispose]();
+    assert.equal(opened.configuration.leaseSeconds, 300);
+    await assert.rejects(createDirectory(directory, parts), { code: "CONFIG_INVALID", message: /not empty/ });
+    chmodSync(directory, 0o755);
+    assert.throws(() => openDirectory(directory), { code: "CONFIG_INVALID", message: /Others/ });
+  });
+
+  it("is not begun with a configuration that is wrong", async () => {
+    const directory = join(folder, "kms");
+    const parts = setup();
+    for (const wrong of [
+      { cluster: "Prod" },
+      { endpoints: [] },
+      { endpoints: ["kms"] },
+      { operatorKeys: [] },
+      { operatorKeys: [Buffer.from("no key")] },
+      { leaseSeconds: -1 },
+      { podNetwork: { cidr: "10.0.0.1/16", nodePrefix: 24 } },
+      { podNetwork: { cidr: "10.0.0.0/24", nodePrefix: 16 } },
+      { apiServers: ["http://api"] },
+    ]) {
+      await assert.rejects(createDirectory(directory, { ...parts, ...wrong }), { code: "CONFIG_INVALID" });
+      assert.throws(() => statSync(directory), { code: "ENOENT" });
+    }
+  });
+
+  it("says what is wrong with a configuration, all at once", async () => {
+    const directory = join(folder, "kms");
+    await createDirectory(directory, setup());
+    const path = pathsOf(directory).configuration;
+    const text = readFileSync(path, "utf8");
+    writeFileSync(path, text.replace('"leaseSeconds": 300', '"leaseSeconds": 0').replace('"prod"', '"Prod"'));
+    assert.throws(() => openDirectory(directory), {
+      code: "CONFIG_INVALID",
+      message: /\.cluster.*\.leaseSeconds/,
+    });
+  });
+});
