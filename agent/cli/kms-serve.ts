@@ -4,7 +4,7 @@ import { createNotifier } from "../../native/notify.ts";
 import { hardenProcess } from "../../native/memory.ts";
 import { asSealetError } from "../error.ts";
 import { attestVerifier } from "../kms/attest-verifier.ts";
-import { readCollateral } from "../kms/collateral-files.ts";
+import { readDirectory } from "../collateral/directory.ts";
 import { pathsOf } from "../kms/directory.ts";
 import { startKms } from "../kms/server.ts";
 import type { Output } from "./output.ts";
@@ -12,10 +12,10 @@ import type { Output } from "./output.ts";
 export async function serve(directory: string, listen: string | undefined, output: Output): Promise<void> {
   hardenProcess({ lockAll: false });
   const { collateral: path } = pathsOf(directory);
-  let collateral = readCollateral(path);
+  let collateral = readDirectory(path);
   const reload = () => {
     try {
-      collateral = readCollateral(path);
+      collateral = readDirectory(path);
       output.note("Collateral was read again.");
     } catch (error) {
       output.error(asSealetError(error));

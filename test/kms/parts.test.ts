@@ -149,12 +149,6 @@ describe("Pod network", () => {
 });
 
 describe("KMS directory", () => {
-  const setup = (changes: object = {}) => {
-    createOperatorKey(join(folder, "operator.key"), join(folder, "operator.pub"));
-    const operatorKeys = [readFileSync(join(folder, "operator.pub"))];
-    return { cluster: "prod", endpoints: ["kms:7443"], operatorKeys, ...changes };
-  };
-
   it("is made whole, for its owner alone, and never over another", async () => {
     const directory = join(folder, "kms");
     const parts = setup();
@@ -201,3 +195,9 @@ describe("KMS directory", () => {
     });
   });
 });
+
+function setup(changes: object = {}) {
+  createOperatorKey(join(folder, "operator.key"), join(folder, "operator.pub"));
+  const operatorKeys = [readFileSync(join(folder, "operator.pub"))];
+  return { cluster: "prod", endpoints: ["kms:7443"], operatorKeys, ...changes };
+}
