@@ -100,17 +100,20 @@ export class Node<Keys extends Unsealed> {
     await aborted(AbortSignal.any([this.#stop, this.#lost.signal]));
     if (!this.#stop.aborted) {
       const error = asSealetError(this.#lost.signal.reason, "LEASE_LOST");
+      if (error.code === "LEASE_LOST") delete this.facts.leaseId;
       await this.#lockAs({ state: "locked", phase: "lease", error });
     }
     await aborted(this.#stop);
     await this.#end();
   }
 
-  async #lockAs(state: NodeState): Promise<void> {
+  async #lockAs(state: Extract<NodeState, { error: unknown }>): Promise<void> {
     // Said first: stopping pods can take a while, and whoever asks should be told why.
     this.#enter(state);
     this.#options.session.remove();
-    await lock(this.#options, true);
+    const locked = await lock(this.#options, true);
+    // It will not use the keys: the machine that takes its place need not wait for the lease's end.
+    if (locked === "closed") await this.#giveBack();
   }
 
   async #end(): Promise<void> {
@@ -120,22 +123,26 @@ export class Node<Keys extends Unsealed> {
       return;
     }
     this.#enter({ state: "stopping" });
-    const { machine, session } = this.#options;
     const locked: Locked = await lock(this.#options, false);
-    const lease = this.facts.session?.lease;
-    if (lease === undefined) return;
-    if (locked !== "closed") {
-      // Another machine must not get the keys while this one may still write.
-      this.#note("The lease is not given back, since the disk is still open");
-      return;
-    }
+    if (locked === "closed") await this.#giveBack();
+    // Another machine must not get the keys while this one may still write.
+    else this.#note("The lease is not given back, since the disk is still open");
+  }
+
+  /** INVARIANT: only after the disk was closed. */
+  async #giveBack(): Promise<void> {
+    const { machine, session } = this.#options;
+    const { leaseId } = this.facts;
     session.remove();
+    if (leaseId === undefined) return;
+    delete this.facts.leaseId;
+    delete this.facts.session;
     try {
-      await machine.keys.release(lease.id, AbortSignal.timeout(RELEASE_TIMEOUT));
-      this.#note(`Lease ${lease.id} given back`);
+      await machine.keys.release(leaseId, AbortSignal.timeout(RELEASE_TIMEOUT));
+      this.#note(`Lease ${leaseId} given back`);
     } catch (thrown) {
       const { code, message } = asSealetError(thrown);
-      this.#note(`Lease ${lease.id} not given back: ${message}`, code);
+      this.#note(`Lease ${leaseId} not given back: ${message}`, code);
     }
   }
 

@@ -25,6 +25,8 @@ export interface Facts {
   tee?: Tee;
   inspection?: Inspection;
   session?: Session;
+  /** What the KMS counts this machine the holder of, from its answer on. */
+  leaseId?: string;
 }
 
 export interface SequenceOptions<Keys extends Unsealed> {
@@ -117,6 +119,7 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
     const exchange = this.#exchange;
     if (exchange === undefined) throw new SealetError("INTERNAL", "No request for the disk's keys was made");
     using keys = await exchange.unsealed;
+    this.#facts.leaseId = keys.lease.id;
     const wasOpen = this.#facts.inspection?.open === true;
     await this.#machine.disk.unseal(keys, signal);
     await this.#machine.keys.commit(keys.uuid, keys.nextEpoch, signal);
@@ -179,6 +182,7 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
   #hold(session: Session): void {
     this.#options.session.write(session);
     this.#facts.session = session;
+    this.#facts.leaseId = session.lease.id;
     this.#options.onLease(session);
   }
 }
