@@ -20,12 +20,12 @@ export function hex(bytes: Uint8Array): string {
 export function fromHex(text: string, what = "hex"): Uint8Array<ArrayBuffer> {
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text))
     throw new Malformed("ENCODING", what, 0, "not an even number of hex digits");
+  if (hasNative) return Uint8Array.fromHex(text);
   const bytes = new Uint8Array(text.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
   return bytes;
 }
 
-/** Not in constant time: nothing that is compared here is secret. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a === b) return true;
   const { length } = a;

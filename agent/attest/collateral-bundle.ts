@@ -3,7 +3,7 @@
  * first (`openEnvelope` with `COLLATERAL_PAYLOAD_TYPE`). Every part is signed by AMD or Intel too, and is verified when it
  * is used; the operator's signature says which parts, and that they are the newest.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { Collateral } from "./appraise.ts";
 import { fromBase64, toBase64 } from "./base64.ts";
 import { utf8 } from "./bytes.ts";

@@ -2,7 +2,7 @@
  * Building blocks of the policy's schema. Every field is mandatory; what is not checked says so with a reason, and the
  * reason stands in the verdict.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 /** "Not checked" is a decision: it is spelled out, and why. */
 export const unchecked = z.strictObject({ unchecked: z.string().min(3).max(500) });

@@ -2,7 +2,7 @@
  * The policy: the versioned reference values and minima that decide a release. Signed elsewhere (DSSE); here it is parsed
  * into a type that can't be incomplete. Unknown keys fail, and every problem is reported at once with its path.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { utf8 } from "./bytes.ts";
 import { attempt, describeRefusal } from "./malformed.ts";
 import { snpPolicy } from "./snp/policy.ts";

@@ -34,7 +34,8 @@ const table = parseCertificateTable(certificate);
 const vcek = table.vcek ?? new Uint8Array(0);
 const crl = files?.crl ?? new Uint8Array(0);
 
-type Subject = (change: (bytes: Uint8Array) => Uint8Array | undefined) => unknown;
+type Change = (bytes: Uint8Array) => Uint8Array | undefined;
+type Subject = (change: Change) => unknown;
 
 /** What a mutant is given to. Each returns, or throws a defect. */
 const SUBJECTS: readonly Subject[] = [
@@ -82,27 +83,22 @@ for (let done = 0; done < count; done += BATCH) {
     numRuns: Math.min(BATCH, count - done),
   });
   for (const [i, [which, changes]] of inputs.entries()) {
-    const from = performance.now();
+    const mutant: Change = (bytes) =>
+      changes.reduce<Uint8Array | undefined>((at, change) => at && change(at), bytes);
+    const timed = async (): Promise<number> => {
+      const from = performance.now();
+      await SUBJECTS[which]?.(mutant);
+      return performance.now() - from;
+    };
     try {
-      await SUBJECTS[which]?.((bytes) =>
-        changes.reduce<Uint8Array | undefined>((at, change) => at && change(at), bytes),
-      );
+      let took = await timed();
+      // the best of several: the machine may have been busy
+      for (let again = 0; again < 5 && took > SLOW_MS; again++) took = Math.min(took, await timed());
+      if (took > SLOW_MS) throw new Error(`${took.toFixed(1)} ms`);
+      worst = Math.max(worst, took);
     } catch (thrown) {
       console.error(`Found with seed ${batchSeed}, input ${i}, subject ${which}:`, thrown);
       process.exit(1);
-    }
-    worst = Math.max(worst, performance.now() - from);
-    if (worst > SLOW_MS) {
-      // once more, for the machine may have been busy
-      const again = performance.now();
-      await SUBJECTS[which]?.((bytes) =>
-        changes.reduce<Uint8Array | undefined>((at, change) => at && change(at), bytes),
-      );
-      worst = performance.now() - again;
-      if (worst > SLOW_MS) {
-        console.error(`Slow with seed ${batchSeed}, input ${i}, subject ${which}: ${worst.toFixed(1)} ms`);
-        process.exit(1);
-      }
     }
   }
   if ((done / BATCH) % 50 === 0)

@@ -2,7 +2,7 @@
  * The part of a policy that is about Azure's paravisor. What the TEE measures there is Microsoft's paravisor; the guest's
  * operating system is in the PCRs of its virtual TPM, so both are demanded.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { orUnchecked } from "../policy-fields.ts";
 import { tpmPolicy } from "../tpm/policy.ts";
 

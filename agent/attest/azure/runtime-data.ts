@@ -2,7 +2,7 @@
  * The runtime data of Azure's paravisor: keys of the virtual TPM and how the VM is configured. Its digest is in the
  * hardware's report, so the paravisor said it; which key is the attestation key is told by its name, never by its place.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { utf8 } from "../bytes.ts";
 import { Malformed } from "../malformed.ts";
 

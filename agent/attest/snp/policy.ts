@@ -1,5 +1,5 @@
 /** The part of the policy that is about SEV-SNP. A product line that is not listed is denied. */
-import { z } from "zod";
+import * as z from "zod";
 import { anyOfHex, bit, byte, hexBytes, moment, orUnchecked } from "../policy-fields.ts";
 
 const tcb = z.strictObject({ bootloader: byte, tee: byte, snp: byte, microcode: byte });

@@ -30,13 +30,22 @@ export const isSet = (value: bigint, bit: bigint): boolean => ((value >> bit) & 
 export type PolicyAttribute = Exclude<TdAttribute, "DEBUG">;
 export const POLICY_ATTRIBUTES = TD_ATTRIBUTES.filter((name): name is PolicyAttribute => name !== "DEBUG");
 
+const BIT = TD_ATTRIBUTES.map((name) => [name, 1n << TD_ATTRIBUTE[name]] as const);
+const BITS: ReadonlyMap<string, bigint> = new Map(BIT);
+const NAMED = BIT.reduce((bits, [, bit]) => bits | bit, 0n);
+export const DEBUG_BIT = 1n << TD_ATTRIBUTE.DEBUG;
+
 export function attributeNames(value: bigint): TdAttribute[] {
-  return TD_ATTRIBUTES.filter((name) => isSet(value, TD_ATTRIBUTE[name]));
+  return BIT.filter(([, bit]) => (value & bit) !== 0n).map(([name]) => name);
+}
+
+export function attributeBits(names: readonly TdAttribute[]): bigint {
+  return names.reduce((bits, name) => bits | (BITS.get(name) ?? 0n), 0n);
 }
 
 /** Bits that no name stands for. */
 export function reservedAttributes(value: bigint): bigint {
-  return TD_ATTRIBUTES.reduce((left, name) => left & ~(1n << TD_ATTRIBUTE[name]), value);
+  return value & ~NAMED;
 }
 
 export const mask = (value: bigint): string => `0x${value.toString(16).padStart(16, "0")}`;

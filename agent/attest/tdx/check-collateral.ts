@@ -31,8 +31,8 @@ export function checkPlatform(
   checks.check(
     "tdx.pck.dates",
     expired === undefined,
-    `valid at ${timeText(at)}`,
-    validityText(expired ?? pck),
+    () => `valid at ${timeText(at)}`,
+    () => validityText(expired ?? pck),
   );
   checks.check(
     "tdx.qe.signature",
@@ -71,8 +71,8 @@ export function checkCrl(
   checks.check(
     `${area}.current`,
     isCurrent(crl, at),
-    `current at ${timeText(at)}`,
-    `${timeText(crl.thisUpdate)} to ${timeText(crl.nextUpdate)}`,
+    () => `current at ${timeText(at)}`,
+    () => `${timeText(crl.thisUpdate)} to ${timeText(crl.nextUpdate)}`,
   );
   return signed ? crl : undefined;
 }
@@ -84,9 +84,13 @@ export function checkRevocation(
   certificate: Certificate,
 ): void {
   if (crl === undefined) return;
-  const serial = hex(certificate.serial);
   const revoked = isRevoked(crl, certificate.serial);
-  checks.check(code, !revoked, "not revoked", revoked ? `${serial} is revoked` : `${serial} is not revoked`);
+  checks.check(
+    code,
+    !revoked,
+    "not revoked",
+    () => `${hex(certificate.serial)} is ${revoked ? "" : "not "}revoked`,
+  );
 }
 
 type DocumentArea = "tdx.tcb-info" | "tdx.qe-identity";
@@ -123,8 +127,8 @@ export function checkDocument<T extends { readonly issueDate: number; readonly n
   checks.check(
     `${area}.signer-dates`,
     isValidAt(signer, at),
-    `valid at ${timeText(at)}`,
-    validityText(signer),
+    () => `valid at ${timeText(at)}`,
+    () => validityText(signer),
   );
   checkRevocation(checks, `${area}.signer-revoked`, rootCrl, signer);
   checks.check(
@@ -138,8 +142,8 @@ export function checkDocument<T extends { readonly issueDate: number; readonly n
   checks.check(
     `${area}.current`,
     value.issueDate <= at && at < value.nextUpdate,
-    `current at ${timeText(at)}`,
-    `${timeText(value.issueDate)} to ${timeText(value.nextUpdate)}`,
+    () => `current at ${timeText(at)}`,
+    () => `${timeText(value.issueDate)} to ${timeText(value.nextUpdate)}`,
   );
   // INVARIANT: what an untrusted signer says is never evaluated
   return trusted ? value : undefined;
@@ -151,11 +155,15 @@ export function checkFloor(
   policy: TdxPolicy["collateral"],
   issued: readonly (readonly [what: string, at: number | undefined])[],
 ): void {
-  const known = issued.flatMap(([what, at]) => (at === undefined ? [] : [[what, at] as const]));
-  const oldest = known.toSorted((a, b) => a[1] - b[1])[0];
-  const found = oldest === undefined ? none : `${oldest[0]} of ${timeText(oldest[1])}`;
+  let oldest: readonly [what: string, at: number] | undefined;
+  let complete = true;
+  for (const [what, at] of issued) {
+    if (at === undefined) complete = false;
+    else if (oldest === undefined || at < oldest[1]) oldest = [what, at];
+  }
+  const found = (): string => (oldest === undefined ? none : `${oldest[0]} of ${timeText(oldest[1])}`);
   if (isUnchecked(policy)) checks.unchecked("tdx.collateral.floor", policy.unchecked, found);
-  else if (known.length === issued.length && oldest !== undefined)
+  else if (complete && oldest !== undefined)
     checks.check(
       "tdx.collateral.floor",
       oldest[1] >= Date.parse(policy.issuedSince),

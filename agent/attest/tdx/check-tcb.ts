@@ -2,8 +2,8 @@
 import { equalBytes, hex, isZero } from "../bytes.ts";
 import { timeText } from "../chain.ts";
 import { isUnchecked } from "../policy-fields.ts";
+import { checkAnyOf, checkRule, oneOf } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
-import { checkRegister, oneOf } from "./check-td.ts";
 import type { QeIdentity, TcbInfo } from "./documents.ts";
 import type { SgxExtension } from "./pck.ts";
 import type { TdxPolicy } from "./policy.ts";
@@ -14,10 +14,7 @@ import { matchModule, rateTcb, type TcbRating } from "./tcb.ts";
 const SGX_DEBUG = 0x02;
 
 export function checkQeDebug(checks: Checks<TdxCode>, { attributes }: Quote["qeReport"]): void {
-  checks.check(
-    "tdx.qe.debug",
-    ((attributes[0] ?? SGX_DEBUG) & SGX_DEBUG) === 0,
-    "DEBUG clear",
+  checks.check("tdx.qe.debug", ((attributes[0] ?? SGX_DEBUG) & SGX_DEBUG) === 0, "DEBUG clear", () =>
     hex(attributes),
   );
 }
@@ -34,7 +31,7 @@ export function checkQeIdentity(
     wrong.push(`ATTRIBUTES ${hex(report.attributes)}`);
   if (!equalBytes(report.mrSigner, identity.mrsigner)) wrong.push(`MRSIGNER ${hex(report.mrSigner)}`);
   if (report.isvProdId !== identity.isvprodid) wrong.push(`ISVPRODID ${report.isvProdId}`);
-  const expected = `MRSIGNER ${hex(identity.mrsigner)}, ISVPRODID ${identity.isvprodid}`;
+  const expected = (): string => `MRSIGNER ${hex(identity.mrsigner)}, ISVPRODID ${identity.isvprodid}`;
   checks.check(
     "tdx.qe.identity",
     wrong.length === 0,
@@ -54,8 +51,8 @@ export function checkTcbInfoPlatform(checks: Checks<TdxCode>, info: TcbInfo, ext
   checks.check(
     "tdx.tcb-info.platform",
     equalBytes(info.fmspc, extension.fmspc) && equalBytes(info.pceId, extension.pceId),
-    `FMSPC ${hex(extension.fmspc)}, PCE-ID ${hex(extension.pceId)}`,
-    `FMSPC ${hex(info.fmspc)}, PCE-ID ${hex(info.pceId)}`,
+    () => `FMSPC ${hex(extension.fmspc)}, PCE-ID ${hex(extension.pceId)}`,
+    () => `FMSPC ${hex(info.fmspc)}, PCE-ID ${hex(info.pceId)}`,
   );
 }
 
@@ -90,7 +87,12 @@ export function checkTcb(
   const qeLevel = identity.tcbLevels.find((level) => qeReport.isvSvn >= level.isvSvn);
   const rating = rateTcb(info, { platform: extension, teeTcbSvn, teeTcbSvn2, qeLevel });
   const accepted: readonly string[] = policy.accepted;
-  checks.check("tdx.tcb.status", accepted.includes(rating.status), accepted.join(" or "), describe(rating));
+  checks.check(
+    "tdx.tcb.status",
+    accepted.includes(rating.status),
+    () => accepted.join(" or "),
+    () => describe(rating),
+  );
   // a TD-preserving update must not have taken the module back
   if (teeTcbSvn2 === undefined)
     checks.check(
@@ -107,24 +109,29 @@ export function checkTcb(
       qeLevel,
     });
     const ok = accepted.includes(current.status);
-    checks.check("tdx.tcb.current-status", ok, accepted.join(" or "), describe(current));
+    checks.check(
+      "tdx.tcb.current-status",
+      ok,
+      () => accepted.join(" or "),
+      () => describe(current),
+    );
   }
 
   const date = rating.tcbDate;
-  const found = date === undefined ? "no TCB level" : timeText(date);
+  const found = (): string => (date === undefined ? "no TCB level" : timeText(date));
   const { minimumDate, advisories } = policy;
   if (isUnchecked(minimumDate)) checks.unchecked("tdx.tcb.date", minimumDate.unchecked, found);
   else {
     const recent = date !== undefined && date >= Date.parse(minimumDate);
     checks.check("tdx.tcb.date", recent, `not before ${minimumDate}`, found);
   }
-  const list = rating.advisories.join(", ") || "none";
+  const list = (): string => rating.advisories.join(", ") || "none";
   if (isUnchecked(advisories)) checks.unchecked("tdx.tcb.advisories", advisories.unchecked, list);
   else
     checks.check(
       "tdx.tcb.advisories",
       rating.advisories.every((advisory) => advisories.accepted.includes(advisory)),
-      advisories.accepted.join(", ") || "none",
+      () => advisories.accepted.join(", ") || "none",
       list,
     );
   return rating;
@@ -155,7 +162,7 @@ function checkModule(checks: Checks<TdxCode>, { fields }: TdReport, info: TcbInf
     !isZero(fields.seamAttributes)
   )
     wrong.push(`SEAMATTRIBUTES ${hex(fields.seamAttributes)}`);
-  const expected = `MRSIGNERSEAM ${hex(module.mrsigner)}, SEAMATTRIBUTES zero`;
+  const expected = (): string => `MRSIGNERSEAM ${hex(module.mrsigner)}, SEAMATTRIBUTES zero`;
   checks.check(
     "tdx.tcb.module",
     wrong.length === 0,
@@ -169,23 +176,16 @@ export function checkPlatformPolicy(
   { ppid, configuration }: SgxExtension,
   policy: TdxPolicy["platform"],
 ): void {
-  const name = hex(ppid);
-  if (policy.denied.includes(name))
-    checks.check("tdx.platform.allowed", false, "a platform that is not denied", name);
-  else checkRegister(checks, "tdx.platform.allowed", policy.allowed, ppid);
-  const set = Object.entries(configuration ?? {})
-    .filter(([, value]) => value === true)
-    .map(([key]) => key);
-  const found = configuration === undefined ? "not stated" : set.join(", ") || "none";
-  if (isUnchecked(policy.configuration)) {
-    checks.unchecked("tdx.platform.configuration", policy.configuration.unchecked, found);
-    return;
-  }
-  const allowed: readonly string[] = policy.configuration.allowed;
-  checks.check(
+  const denied = policy.denied.length > 0 && policy.denied.includes(hex(ppid));
+  if (denied) checks.check("tdx.platform.allowed", false, "a platform that is not denied", () => hex(ppid));
+  else checkAnyOf(checks, "tdx.platform.allowed", policy.allowed, ppid);
+  const set = Object.entries(configuration ?? {}).flatMap(([key, value]) => (value === true ? [key] : []));
+  checkRule(
+    checks,
     "tdx.platform.configuration",
-    set.every((key) => allowed.includes(key)),
-    `nothing but ${oneOf(allowed)}`,
-    found,
+    policy.configuration,
+    () => (configuration === undefined ? "not stated" : set.join(", ") || "none"),
+    ({ allowed }) => set.every((key) => allowed.some((name) => name === key)),
+    ({ allowed }) => `nothing but ${oneOf(allowed)}`,
   );
 }

@@ -1,16 +1,18 @@
 /** The predicates of what a TD says of itself: attributes, measurements, what it binds. No signature is looked at here. */
 import { hex, isZero } from "../bytes.ts";
+import { checkAnyOf, oneOf } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
 import {
+  attributeBits,
   attributeNames,
+  DEBUG_BIT,
   isSet,
   mask,
-  type PolicyAttribute,
   reservedAttributes,
   TD_ATTRIBUTE,
   XFAM_FIXED,
 } from "./attributes.ts";
-import { isUnchecked, type Unchecked } from "../policy-fields.ts";
+import type { Unchecked } from "../policy-fields.ts";
 import type { TdxPolicy } from "./policy.ts";
 import type { TdxCode } from "./predicates.ts";
 import type { TdReport } from "./quote.ts";
@@ -22,8 +24,6 @@ export interface TdxExpectation {
   readonly initdataDigest?: Uint8Array | undefined;
 }
 
-type Register = { readonly anyOf: readonly string[] } | Unchecked;
-
 export function checkTd(
   checks: Checks<TdxCode>,
   td: TdReport,
@@ -33,14 +33,14 @@ export function checkTd(
   const { fields } = td;
   const { reportData } = expect;
   if ("unchecked" in reportData)
-    checks.unchecked("tdx.td.report-data", reportData.unchecked, hex(fields.reportData));
+    checks.unchecked("tdx.td.report-data", reportData.unchecked, () => hex(fields.reportData));
   else checks.equal("tdx.td.report-data", reportData, fields.reportData);
   checkAttributes(checks, fields.tdAttributes, policy.attributes);
   checkXfam(checks, fields.xfam, policy.xfam.allowed);
   checkServiceTd(checks, td, policy.serviceTd);
   checkDevices(checks, td, policy.devices);
-  checkRegister(checks, "tdx.td.mr-seam", policy.mrSeam, fields.mrSeam);
-  checkRegister(checks, "tdx.td.mr-td", policy.mrTd, fields.mrTd);
+  checkAnyOf(checks, "tdx.td.mr-seam", policy.mrSeam, fields.mrSeam);
+  checkAnyOf(checks, "tdx.td.mr-td", policy.mrTd, fields.mrTd);
   if (policy.mrConfigId === "initdata") {
     const { initdataDigest } = expect;
     if (initdataDigest === undefined)
@@ -51,52 +51,38 @@ export function checkTd(
         hex(fields.mrConfigId),
       );
     else checks.equal("tdx.td.mr-config-id", initdataDigest, fields.mrConfigId);
-  } else checkRegister(checks, "tdx.td.mr-config-id", policy.mrConfigId, fields.mrConfigId);
-  checkRegister(checks, "tdx.td.mr-owner", policy.mrOwner, fields.mrOwner);
-  checkRegister(checks, "tdx.td.mr-owner-config", policy.mrOwnerConfig, fields.mrOwnerConfig);
-  checkRegister(checks, "tdx.td.rtmr0", policy.rtmr[0], fields.rtmr0);
-  checkRegister(checks, "tdx.td.rtmr1", policy.rtmr[1], fields.rtmr1);
-  checkRegister(checks, "tdx.td.rtmr2", policy.rtmr[2], fields.rtmr2);
-  checkRegister(checks, "tdx.td.rtmr3", policy.rtmr[3], fields.rtmr3);
-}
-
-export function checkRegister(
-  checks: Checks<TdxCode>,
-  code: TdxCode,
-  policy: Register,
-  value: Uint8Array,
-): void {
-  const found = hex(value);
-  if (isUnchecked(policy)) checks.unchecked(code, policy.unchecked, found);
-  else checks.check(code, policy.anyOf.includes(found), oneOf(policy.anyOf), found);
-}
-
-export function oneOf(values: readonly string[]): string {
-  const [first = "nothing"] = values;
-  return values.length > 1
-    ? `one of ${values.length}: ${values.slice(0, 4).join(", ")}${values.length > 4 ? ", …" : ""}`
-    : first;
+  } else checkAnyOf(checks, "tdx.td.mr-config-id", policy.mrConfigId, fields.mrConfigId);
+  checkAnyOf(checks, "tdx.td.mr-owner", policy.mrOwner, fields.mrOwner);
+  checkAnyOf(checks, "tdx.td.mr-owner-config", policy.mrOwnerConfig, fields.mrOwnerConfig);
+  checkAnyOf(checks, "tdx.td.rtmr0", policy.rtmr[0], fields.rtmr0);
+  checkAnyOf(checks, "tdx.td.rtmr1", policy.rtmr[1], fields.rtmr1);
+  checkAnyOf(checks, "tdx.td.rtmr2", policy.rtmr[2], fields.rtmr2);
+  checkAnyOf(checks, "tdx.td.rtmr3", policy.rtmr[3], fields.rtmr3);
 }
 
 function checkAttributes(checks: Checks<TdxCode>, value: bigint, policy: TdxPolicy["attributes"]): void {
-  checks.check("tdx.td.debug", !isSet(value, TD_ATTRIBUTE.DEBUG), "DEBUG clear", mask(value));
-  const names = attributeNames(value).filter((name): name is PolicyAttribute => name !== "DEBUG");
-  const reserved = reservedAttributes(value);
-  const missing = policy.required.filter((name) => !names.includes(name));
-  const excess = names.filter((name) => !policy.required.includes(name) && !policy.allowed.includes(name));
-  const wrong = [
-    ...missing.map((name) => `${name} is clear`),
-    ...excess.map((name) => `${name} is set`),
-    ...(reserved === 0n ? [] : [`reserved bits ${mask(reserved)} are set`]),
-  ];
-  const required = policy.required.length === 0 ? "none required" : `${policy.required.join(", ")} set`;
-  const allowed = policy.allowed.length === 0 ? "no other" : `at most also ${policy.allowed.join(", ")}`;
+  checks.check("tdx.td.debug", !isSet(value, TD_ATTRIBUTE.DEBUG), "DEBUG clear", () => mask(value));
+  const required = attributeBits(policy.required);
+  const allowed = required | attributeBits(policy.allowed) | DEBUG_BIT;
+  const missing = required & ~value;
+  const excess = value & ~allowed;
   checks.check(
     "tdx.td.attributes",
-    wrong.length === 0,
-    `${required}; ${allowed}`,
-    wrong.length === 0 ? mask(value) : `${mask(value)}: ${wrong.join("; ")}`,
+    missing === 0n && excess === 0n,
+    () =>
+      `set: ${policy.required.join(", ") || "none"}; beside them at most: ${policy.allowed.join(", ") || "none"}`,
+    () => describeAttributes(value, missing, excess),
   );
+}
+
+function describeAttributes(value: bigint, missing: bigint, excess: bigint): string {
+  const reserved = reservedAttributes(excess);
+  const wrong = [
+    ...attributeNames(missing).map((name) => `${name} is clear`),
+    ...attributeNames(excess).map((name) => `${name} is set`),
+    ...(reserved === 0n ? [] : [`reserved bits ${mask(reserved)} are set`]),
+  ];
+  return [mask(value), ...wrong].join("; ");
 }
 
 function checkXfam(checks: Checks<TdxCode>, value: bigint, allowed: string): void {
@@ -105,8 +91,8 @@ function checkXfam(checks: Checks<TdxCode>, value: bigint, allowed: string): voi
   checks.check(
     "tdx.td.xfam",
     excess === 0n && complete,
-    `0x3 set, nothing outside of ${allowed}`,
-    mask(value),
+    () => `0x3 set, nothing outside of ${allowed}`,
+    () => mask(value),
   );
 }
 
@@ -124,15 +110,13 @@ function checkServiceTd(checks: Checks<TdxCode>, td: TdReport, policy: TdxPolicy
         : [];
   const bound = hashes.filter((hash) => !isZero(hash)).map(hex);
   const extended = isSet(attributes, TD_ATTRIBUTE.SERVTD_EXT);
-  const found = `${bound.length === 0 ? "none" : bound.join(", ")}${extended ? ", SERVTD_EXT" : ""}`;
-  if (policy === "none") checks.check("tdx.td.service-td", bound.length === 0 && !extended, "none", found);
-  else
-    checks.check(
-      "tdx.td.service-td",
-      bound.every((hash) => policy.anyOf.includes(hash)),
-      oneOf(policy.anyOf),
-      found,
-    );
+  const allowed = policy === "none" ? [] : policy.anyOf;
+  checks.check(
+    "tdx.td.service-td",
+    bound.every((hash) => allowed.includes(hash)) && (policy !== "none" || !extended),
+    () => (policy === "none" ? "none" : oneOf(allowed)),
+    () => `${bound.join(", ") || "none"}${extended ? ", SERVTD_EXT" : ""}`,
+  );
 }
 
 function checkDevices(checks: Checks<TdxCode>, td: TdReport, policy: TdxPolicy["devices"]): void {
@@ -141,7 +125,7 @@ function checkDevices(checks: Checks<TdxCode>, td: TdReport, policy: TdxPolicy["
   checks.check(
     "tdx.td.devices",
     hash === undefined || allowed.includes(hash),
-    policy === "none" ? "none" : oneOf(allowed),
+    () => (policy === "none" ? "none" : oneOf(allowed)),
     hash ?? "none",
   );
 }

@@ -154,37 +154,49 @@ export interface DocumentFacts<T> {
   readonly document: Result<T> | undefined;
 }
 
-export async function examineDocument<T>(
-  crypto: Crypto,
-  { body, issuerChain }: SignedDocument,
-  name: "tcbInfo" | "enclaveIdentity" | "tcbEvaluationDataNumbers",
-  parse: (body: Uint8Array) => T,
-): Promise<Result<DocumentFacts<T>>> {
+/** Who signs documents: the same one for all of them, as a rule. */
+export interface SignerFacts {
+  readonly signer: Certificate;
+  readonly root: Certificate;
+  readonly problem: Problem;
+}
+
+export async function examineSigner(crypto: Crypto, issuerChain: Uint8Array): Promise<Result<SignerFacts>> {
   const parsed = attempt(() => {
     const certificates = parsePemCertificates(utf8(issuerChain, "issuer chain"), "issuer chain");
     const [signer, root] = certificates;
     if (signer === undefined || root === undefined || certificates.length !== 2)
       throw new Malformed("UNEXPECTED", "issuer chain", 0, `${certificates.length} certificates, not 2`);
-    return { signer, root, envelope: cutSignedJson(body, name) };
+    return { signer, root };
   });
   if (!parsed.ok) return parsed;
-  const { signer, root, envelope } = parsed.value;
-  const [signerSigned, signed] = await Promise.all([
-    isSignedBy(crypto, signer, root.publicKey),
-    signer.publicKey.kind === "p256" &&
-      crypto.verify("ecdsa-p256-sha256", signer.publicKey.spki, envelope.signature, envelope.body),
-  ]);
-  return {
-    ok: true,
-    value: {
-      signer,
-      root,
-      signerProblem:
-        signerProblem(signer, root) ?? (signerSigned ? undefined : "signer's certificate is not the root's"),
-      signed,
-      document: signed ? attempt(() => parse(envelope.body)) : undefined,
-    },
-  };
+  const { signer, root } = parsed.value;
+  const signed = await isSignedBy(crypto, signer, root.publicKey);
+  const problem =
+    signerProblem(signer, root) ?? (signed ? undefined : "signer's certificate is not the root's");
+  return { ok: true, value: { signer, root, problem } };
+}
+
+/** @param signers examines the chain, or knows it already */
+export async function examineDocument<T>(
+  crypto: Crypto,
+  { body, issuerChain }: SignedDocument,
+  name: "tcbInfo" | "enclaveIdentity" | "tcbEvaluationDataNumbers",
+  parse: (body: Uint8Array) => T,
+  signers: (issuerChain: Uint8Array) => Promise<Result<SignerFacts>> = (chain) =>
+    examineSigner(crypto, chain),
+): Promise<Result<DocumentFacts<T>>> {
+  const envelope = attempt(() => cutSignedJson(body, name));
+  if (!envelope.ok) return envelope;
+  const facts = await signers(issuerChain);
+  if (!facts.ok) return facts;
+  const { signer, root, problem } = facts.value;
+  const { publicKey } = signer;
+  const signed =
+    publicKey.kind === "p256" &&
+    (await crypto.verify("ecdsa-p256-sha256", publicKey.spki, envelope.value.signature, envelope.value.body));
+  const document = signed ? attempt(() => parse(envelope.value.body)) : undefined;
+  return { ok: true, value: { signer, root, signerProblem: problem, signed, document } };
 }
 
 function signerProblem(signer: Certificate, root: Certificate): Problem {

@@ -12,10 +12,12 @@ import {
   examineCrl,
   examineDocument,
   examinePlatform,
+  examineSigner,
   type CrlFacts,
   type DocumentFacts,
   type PlatformFacts,
   type SignedDocument,
+  type SignerFacts,
 } from "./facts.ts";
 import type { Quote } from "./quote.ts";
 
@@ -37,6 +39,7 @@ export class TdxMemo {
   readonly #platforms = new Map<string, KnownPlatform>();
   readonly #tcbInfo = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<TcbInfo>>>>();
   readonly #qeIdentity = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<QeIdentity>>>>();
+  #lastSigner: { readonly issuerChain: Uint8Array; readonly facts: Promise<Result<SignerFacts>> } | undefined;
   readonly #crls = new WeakMap<Uint8Array, KnownCrl>();
 
   constructor(crypto: Crypto, maxPlatforms = 4096) {
@@ -64,14 +67,25 @@ export class TdxMemo {
 
   tcbInfo(document: SignedDocument): Promise<Result<DocumentFacts<TcbInfo>>> {
     return once(this.#tcbInfo, document, () =>
-      examineDocument(this.#crypto, document, "tcbInfo", parseTcbInfo),
+      examineDocument(this.#crypto, document, "tcbInfo", parseTcbInfo, (chain) => this.#signer(chain)),
     );
   }
 
   qeIdentity(document: SignedDocument): Promise<Result<DocumentFacts<QeIdentity>>> {
     return once(this.#qeIdentity, document, () =>
-      examineDocument(this.#crypto, document, "enclaveIdentity", parseQeIdentity),
+      examineDocument(this.#crypto, document, "enclaveIdentity", parseQeIdentity, (chain) =>
+        this.#signer(chain),
+      ),
     );
+  }
+
+  /** Both documents come with the same chain, as a rule: the last one is kept. */
+  #signer(issuerChain: Uint8Array): Promise<Result<SignerFacts>> {
+    const known = this.#lastSigner;
+    if (known !== undefined && equalBytes(known.issuerChain, issuerChain)) return known.facts;
+    const facts = examineSigner(this.#crypto, issuerChain);
+    this.#lastSigner = { issuerChain: issuerChain.slice(), facts };
+    return facts;
   }
 
   crl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {

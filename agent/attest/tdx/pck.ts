@@ -33,6 +33,7 @@ export interface SgxExtension {
 }
 
 const ENUMERATED_TYPES = 3;
+const PREFIX = `${SGX_EXTENSION}.`;
 
 /** @param value the extension's value. @throws Malformed */
 export function parseSgxExtension(value: Uint8Array): SgxExtension {
@@ -41,21 +42,22 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
   outer.close("the SGX extension");
   const components: (number | undefined)[] = Array.from({ length: 16 }, () => undefined);
   const found: { -readonly [K in keyof Omit<SgxExtension, "components">]?: SgxExtension[K] } = {};
-  const seen = new Set<string>();
 
   const fields = (from: Der, prefix: string, read: (arc: number, entry: Der) => void): void => {
+    // one bit an arc; there are fewer than 31
+    let seen = 0;
     while (!from.empty) {
       const at = from.offset;
       const entry = from.sequence("SGX extension field");
       const oid = entry.oid("SGX extension field");
-      if (seen.has(oid)) throw new Malformed("DUPLICATE", from.what, at, `${oid} twice`);
-      seen.add(oid);
-      const arc = oid.startsWith(`${prefix}.`) ? Number(oid.slice(prefix.length + 1)) : Number.NaN;
+      const arc = oid.startsWith(prefix) ? Number(oid.slice(prefix.length)) : 0;
       // INVARIANT: nothing in this extension is passed over, for every field says what the platform is
-      if (!Number.isInteger(arc))
+      if (!(arc >= 1 && arc <= 30))
         throw new Malformed("UNSUPPORTED", from.what, at, `${oid} is not known here`);
+      if ((seen & (1 << arc)) !== 0) throw new Malformed("DUPLICATE", from.what, at, `${oid} twice`);
+      seen |= 1 << arc;
       read(arc, entry);
-      entry.close(oid);
+      entry.close("the field");
     }
   };
   const readTcb = (arc: number, entry: Der): void => {
@@ -70,14 +72,14 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
     const none = { dynamicPlatform: undefined, cachedKeys: undefined, smtEnabled: undefined };
     found.configuration = { ...none, ...found.configuration, [name]: entry.boolean(name) };
   };
-  fields(list, SGX_EXTENSION, (arc, entry) => {
+  fields(list, PREFIX, (arc, entry) => {
     if (arc === 1) found.ppid = octets(entry, 16, "PPID");
-    else if (arc === 2) fields(entry.sequence("TCB"), `${SGX_EXTENSION}.2`, readTcb);
+    else if (arc === 2) fields(entry.sequence("TCB"), `${PREFIX}2.`, readTcb);
     else if (arc === 3) found.pceId = octets(entry, 2, "PCE-ID");
     else if (arc === 4) found.fmspc = octets(entry, 6, "FMSPC");
     else if (arc === 5) found.sgxType = sgxType(entry);
     else if (arc === 6) found.platformInstanceId = octets(entry, 16, "platform instance id");
-    else if (arc === 7) fields(entry.sequence("configuration"), `${SGX_EXTENSION}.7`, readConfiguration);
+    else if (arc === 7) fields(entry.sequence("configuration"), `${PREFIX}7.`, readConfiguration);
     else entry.fail("UNSUPPORTED", `field ${arc} is not known here`);
   });
 

@@ -1,5 +1,5 @@
 /** The part of the policy that is about TDX. Every field is mandatory: what is not checked says so, with the reason. */
-import { z } from "zod";
+import * as z from "zod";
 import { anyOfHex, hexBytes, moment, orUnchecked } from "../policy-fields.ts";
 import { POLICY_ATTRIBUTES } from "./attributes.ts";
 import { TCB_STATUS } from "./tcb.ts";

@@ -10,7 +10,7 @@ import { eventName, parseEventLog } from "../eventlog/log.ts";
 import { firstContradiction, replay } from "../eventlog/replay.ts";
 import { attempt, describeRefusal } from "../malformed.ts";
 import { isUnchecked } from "../policy-fields.ts";
-import { Checks, type Claims, type Verdict } from "../verdict.ts";
+import { Checks, type Verdict } from "../verdict.ts";
 import { checkCrl, checkDocument, checkFloor, checkPlatform, checkRevocation } from "./check-collateral.ts";
 import {
   checkEvaluation,
@@ -27,6 +27,7 @@ import { TdxMemo } from "./memo.ts";
 import { type TdxPolicy, trustedRoot } from "./policy.ts";
 import { TDX_DEMANDED, type TdxCode } from "./predicates.ts";
 import { MAX_QUOTE_SIZE, parseQuote, type Quote } from "./quote.ts";
+import type { TcbRating } from "./tcb.ts";
 
 /** Intel's endorsements as its services publish them. Never changed once given: see `memo.ts`. */
 export interface TdxCollateral {
@@ -53,7 +54,16 @@ export interface TdxInput {
   readonly brief?: boolean | undefined;
 }
 
+type TdxChecks = Checks<TdxCode>;
+
 const INTEL_QE_VENDOR = fromHex("939a7233f79c4ca9940a0db3957f0607");
+
+/** What the evidence says of itself, as far as it was read; written only when somebody asks. */
+interface Read {
+  quote?: Quote;
+  platform?: PlatformFacts;
+  tcb?: TcbRating;
+}
 
 export async function verifyTdx(input: TdxInput): Promise<Verdict> {
   const checks = new Checks<TdxCode>();
@@ -64,18 +74,23 @@ export async function verifyTdx(input: TdxInput): Promise<Verdict> {
     "a TDX quote",
     attempt(() => parseQuote(bytes)),
   );
-  const claims = quote === undefined ? {} : await verifyQuote(checks, quote, input);
-  return checks.verdict("tdx", TDX_DEMANDED, claims);
+  const read: Read = {};
+  if (quote !== undefined) await verifyQuote(checks, quote, input, read);
+  return checks.verdict("tdx", TDX_DEMANDED, () => ({
+    ...(read.quote && { td: quoteClaims(read.quote) }),
+    ...(read.platform && { platform: platformClaims(read.platform.chain) }),
+    ...(read.tcb && { tcb: tcbClaims(read.tcb) }),
+  }));
 }
 
-async function verifyQuote(checks: Checks<TdxCode>, quote: Quote, input: TdxInput): Promise<Claims> {
+async function verifyQuote(checks: TdxChecks, quote: Quote, input: TdxInput, read: Read): Promise<void> {
   const { policy, crypto } = input;
-  const claims = { td: quoteClaims(quote) };
+  read.quote = quote;
   checkShape(checks, quote);
   checkQeDebug(checks, quote.qeReport);
   checkTd(checks, quote.td, policy, input.expect);
   await checkEventLog(checks, quote, input);
-  if (checks.failed && input.brief === true) return claims;
+  if (checks.failed && input.brief === true) return;
 
   const memo = input.memo ?? new TdxMemo(crypto);
   const [signed, platform] = await Promise.all([
@@ -89,21 +104,23 @@ async function verifyQuote(checks: Checks<TdxCode>, quote: Quote, input: TdxInpu
     signed ? "signed by it" : "not signed by it",
   );
   const facts = checks.parsed("tdx.pck.format", "PCK certificate, CA and root", platform);
-  if (facts === undefined) return claims;
-  return { ...claims, ...(await verifyPlatform(checks, quote, facts, memo, input)) };
+  if (facts === undefined) return;
+  read.platform = facts;
+  const rating = await verifyPlatform(checks, quote, facts, memo, input);
+  if (rating !== undefined) read.tcb = rating;
 }
 
+/** @returns the TCB's rating, where there are documents that hold */
 async function verifyPlatform(
-  checks: Checks<TdxCode>,
+  checks: TdxChecks,
   quote: Quote,
   facts: PlatformFacts,
   memo: TdxMemo,
   { policy, collateral, at }: TdxInput,
-): Promise<Claims> {
+): Promise<TcbRating | undefined> {
   const { pck, ca, root, extension, caKind } = facts.chain;
   checkPlatform(checks, facts, trustedRoot(policy), at);
   checkPlatformPolicy(checks, extension, policy.platform);
-  const claims = { platform: platformClaims(facts.chain) };
 
   const pckCrlBytes = caKind === undefined ? undefined : collateral.pckCrl[caKind];
   const tcbInfoDocument = collateral.tcbInfo.get(hex(extension.fmspc));
@@ -128,14 +145,13 @@ async function verifyPlatform(
   ]);
   if (info !== undefined) checkTcbInfoPlatform(checks, info, extension);
   if (identity !== undefined) checkQeIdentity(checks, quote.qeReport, identity);
-  if (info === undefined || identity === undefined) return claims;
+  if (info === undefined || identity === undefined) return undefined;
   checkEvaluation(checks, info, identity, policy.tcb.minimumEvaluationDataNumber);
   const { td, qeReport } = quote;
-  const rating = checkTcb(checks, { td, qeReport, extension, info, identity, policy: policy.tcb });
-  return { ...claims, tcb: tcbClaims(rating) };
+  return checkTcb(checks, { td, qeReport, extension, info, identity, policy: policy.tcb });
 }
 
-function checkShape(checks: Checks<TdxCode>, quote: Quote): void {
+function checkShape(checks: TdxChecks, quote: Quote): void {
   const { reserved, trailing, header } = quote;
   checks.check(
     "tdx.quote.reserved",
@@ -153,7 +169,7 @@ function checkShape(checks: Checks<TdxCode>, quote: Quote): void {
   checks.equal("tdx.quote.qe-vendor", INTEL_QE_VENDOR, header.qeVendorId);
 }
 
-async function checkEventLog(checks: Checks<TdxCode>, { td }: Quote, input: TdxInput): Promise<void> {
+async function checkEventLog(checks: TdxChecks, { td }: Quote, input: TdxInput): Promise<void> {
   const { policy, eventLog, crypto } = input;
   if (isUnchecked(policy.eventLog)) {
     const codes = ["tdx.event-log.format", "tdx.event-log.replay", "tdx.event-log.events"] as const;

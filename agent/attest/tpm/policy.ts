@@ -1,5 +1,5 @@
 /** The part of a policy that is about a TPM's PCRs. The quote has to be of exactly those that are named. */
-import { z } from "zod";
+import * as z from "zod";
 import { anyOfHex, orUnchecked } from "../policy-fields.ts";
 
 const pcr = z.string().regex(/^(?:[0-9]|1[0-9]|2[0-3])$/);

@@ -114,6 +114,7 @@ export const fieldMutation: fc.Arbitrary<Mutation> = fc
   .record({ row: fc.nat(REPORT.rows.length - 1), value: fc.uint8Array({ minLength: 64, maxLength: 64 }) })
   .map(({ row, value }): Mutation => (bytes) => {
     const [, offset, size] = REPORT.rows[row] ?? REPORT.rows[0];
+    if (bytes.length < offset + size) return undefined;
     const changed = Uint8Array.from(bytes);
     changed.set(value.subarray(0, Math.min(size, 64)), offset);
     return Buffer.compare(changed, bytes) === 0 ? undefined : changed;
