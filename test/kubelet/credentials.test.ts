@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { EnrolResponse } from "../../agent/api/gen/sealet.ts";
+import { createCa, openCa } from "../../agent/kms/enrolment-ca.ts";
+import { writeAtomically } from "../../agent/kubelet/atomic-file.ts";
+import { certificateRequests, checkEnrolment, openKeys, validity } from "../../agent/kubelet/credentials.ts";
+
+describe("the node's credentials", () => {
+  let folder: string;
+  let files: { clientKey: string; servingKey: string };
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sealet-pki-"));
+    files = { clientKey: join(folder, "pki/client.key"), servingKey: join(folder, "pki/serving.key") };
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const enrol = async (node = "worker-1", ca = createCa("prod")): Promise<EnrolResponse> => {
+    const made = await ca;
+    const authority = openCa(made.certificate, made.privateKey, 86_400_000);
+    const signed = await authority.sign(
+      node,
+      certificateRequests(openKeys(files), node, ["10.0.0.5"]),
+      Date.now(),
+    );
+    return {
+      clientCertificate: signed.client,
+      servingCertificate: signed.serving,
+      clusterCa: authority.certificate,
+      apiServers: ["10.0.0.1:6443"],
+      nodeName: node,
+      role: "worker",
+      kubeletConfiguration: "",
+      podCidr: "",
+    };
+  };
+
+  it("are made once and stay, root's alone", () => {
+    const first = openKeys(files);
+    const second = openKeys(files);
+    assert.equal(first.client.equals(second.client), true);
+    assert.equal(first.client.equals(first.serving), false);
+    assert.equal(statSync(files.clientKey).mode & 0o777, 0o600);
+    assert.equal(statSync(join(folder, "pki")).mode & 0o777, 0o700);
+  });
+
+  it("are made anew where a power cut left half a key", () => {
+    const first = openKeys(files);
+    truncateSync(files.clientKey, 40);
+    const second = openKeys(files);
+    assert.equal(first.client.equals(second.client), false);
+    assert.equal(first.serving.equals(second.serving), true);
+    assert.equal(second.client.equals(openKeys(files).client), true);
+  });
+
+  it("are taken when they are for this node's keys and name, under the cluster's CA", async () => {
+    const answer = await enrol();
+    checkEnrolment(answer, openKeys(files), "worker-1");
+    assert.ok(validity(answer.clientCertificate).to > Date.now());
+  });
+
+  it("are refused otherwise, and the reason is told", async () => {
+    const answer = await enrol();
+    const keys = openKeys(files);
+    const another = await enrol("worker-2");
+    const stranger = await enrol();
+    const wrong: [Partial<EnrolResponse>, RegExp][] = [
+      [{ nodeName: "worker-2" }, /the node's name/],
+      [{ clientCertificate: another.clientCertificate }, /the client certificate/],
+      [{ servingCertificate: stranger.servingCertificate }, /the serving certificate/],
+      [{ clusterCa: stranger.clusterCa }, /the client certificate/],
+      [{ clusterCa: answer.clientCertificate }, /CA certificate/],
+      [{ clientCertificate: Buffer.from("junk") }, /cannot be read/],
+      [{ servingCertificate: Buffer.alloc(0) }, /cannot be read/],
+    ];
+    for (const [change, message] of wrong) {
+      assert.throws(() => checkEnrolment({ ...answer, ...change }, keys, "worker-1"), {
+        code: "ENROL_REFUSED",
+        message,
+      });
+    }
+    rmSync(files.servingKey);
+    assert.throws(() => checkEnrolment(answer, openKeys(files), "worker-1"), { code: "ENROL_REFUSED" });
+  });
+});
+
+describe("a file that is written atomically", () => {
+  it("is left alone where it has the bytes already", () => {
+    const folder = mkdtempSync(join(tmpdir(), "sealet-file-"));
+    const path = join(folder, "a/b");
+    assert.equal(writeAtomically(path, "one"), true);
+    const { ino } = statSync(path);
+    assert.equal(writeAtomically(path, "one"), false);
+    assert.equal(statSync(path).ino, ino);
+    writeFileSync(`${path}.next`, "cut of");
+    assert.equal(writeAtomically(path, "two"), true);
+    assert.equal(readFileSync(path, "utf8"), "two");
+    rmSync(folder, { recursive: true });
+  });
+});
