@@ -3,14 +3,21 @@
  * moment to the last, whatever becomes of the boot: a node that fails must be able to say why.
  */
 import { mkdirSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
 import { hardenProcess } from "../native/memory.ts";
 import { type Notifier, createNotifier } from "../native/notify.ts";
 import { peerCredentials } from "../native/peer-credentials.ts";
 import { Health } from "./api/health.ts";
 import type { NodeView } from "./api/node-service.ts";
-import { type Listener, SERVED, serveSocket, serveTls } from "./api/server.ts";
+import {
+  type Listener,
+  SERVED,
+  type TlsIdentity,
+  type TlsListener,
+  serveSocket,
+  serveTls,
+} from "./api/server.ts";
 import { statusOf } from "./api/status-view.ts";
+import { afterwards } from "./boot/afterwards.ts";
 import { systemClock } from "./boot/clock.ts";
 import { type Event, Journal } from "./boot/journal.ts";
 import { Node } from "./boot/node.ts";
@@ -18,9 +25,8 @@ import type { NodeUnsealed } from "./boot/node-keys.ts";
 import type { PhaseName } from "./boot/phase.ts";
 import { SessionFile } from "./boot/session.ts";
 import { ThisMachine } from "./boot/this-machine.ts";
-import { asSealetError } from "./error.ts";
+import { SealetError } from "./error.ts";
 import { hostFacts } from "./host.ts";
-import { nodePatch, patchNode } from "./kubelet/node-object.ts";
 import { FILES } from "./kubelet/places.ts";
 import { readIfThere } from "./kubelet/atomic-file.ts";
 import { systemd } from "./kubelet/systemd.ts";
@@ -28,11 +34,9 @@ import { pem } from "./crypto/pem.ts";
 import { type Log, createLog } from "./log.ts";
 import { VERSION } from "./version.ts";
 
-/** A tmpfs: gone with the boot. */
-export const RUNTIME = "/run/sealet";
-export const SOCKET = `${RUNTIME}/agent.sock`;
-
 export interface AgentOptions {
+  /** A folder on a tmpfs: gone with the boot. */
+  readonly runtime: string;
   readonly until?: PhaseName | undefined;
   /** Aborted when the agent is to end. */
   readonly stop: AbortSignal;
@@ -43,24 +47,25 @@ export interface AgentOptions {
 
 export async function runAgent(options: AgentOptions): Promise<void> {
   hardenProcess({ lockAll: false });
-  mkdirSync(RUNTIME, { recursive: true, mode: 0o700 });
-  const { log = createLog("info"), stop } = options;
+  const { log = createLog("info"), runtime, stop } = options;
+  mkdirSync(runtime, { recursive: true, mode: 0o700 });
   const clock = systemClock;
   using notifier = createNotifier(process.env);
-  const journal = new Journal(clock, `${RUNTIME}/events.jsonl`);
+  const journal = new Journal(clock, `${runtime}/events.jsonl`);
   journal.subscribe((event) => report(event, log, notifier, options.console));
   journal.append({ phase: "agent", kind: "note", message: `sealet ${VERSION} starts` });
 
   const health = new Health(SERVED);
   const listeners: Listener[] = [];
+  let nodeApi: TlsListener | undefined;
   const machine = new ThisMachine({
-    runtime: RUNTIME,
+    runtime,
     clock,
     services: systemd(),
     serve: async () => {
-      const listener = await openNodeApi(machine, view, health);
-      listeners.push(listener);
-      return `node API on port ${listener.port}`;
+      nodeApi = await openNodeApi(machine, view, health);
+      listeners.push(nodeApi);
+      return `node API on port ${nodeApi.port}`;
     },
   });
   const node: Node<NodeUnsealed> = new Node(
@@ -68,17 +73,20 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       machine,
       journal,
       clock,
-      session: new SessionFile(`${RUNTIME}/session.json`),
+      session: new SessionFile(`${runtime}/session.json`),
       until: options.until,
       onState: ({ state }) => health.setServing(state === "serving"),
-      onServing: (signal) => afterwards(node, machine, journal, signal),
+      onServing: (signal) => {
+        const onRenewed = () => nodeApi?.update(nodeApiIdentity(machine));
+        afterwards({ facts: node.facts, machine, journal, signal, onRenewed });
+      },
     },
     stop,
   );
   const view = viewOf(node, machine, journal);
   listeners.push(
     await serveSocket({
-      path: SOCKET,
+      path: `${runtime}/agent.sock`,
       view,
       health,
       peer: peerCredentials,
@@ -110,65 +118,23 @@ function viewOf(node: Node<NodeUnsealed>, machine: ThisMachine, journal: Journal
   };
 }
 
-async function openNodeApi(
-  machine: ThisMachine,
-  view: NodeView,
-  health: Health,
-): Promise<Listener & { port: number }> {
-  const { api } = machine.configuration.measured;
-  const { enrolment } = machine.keys;
-  const privateKey = readIfThere(FILES.servingKey);
-  if (enrolment === undefined || privateKey === undefined)
-    throw new Error("kubelet runs without an enrolment");
-  const identity = {
-    privateKey,
-    certificate: pem("CERTIFICATE", enrolment.servingCertificate),
-    clusterCa: pem("CERTIFICATE", enrolment.clusterCa),
-  };
-  return serveTls({ port: api.port, identity, view, health });
+function openNodeApi(machine: ThisMachine, view: NodeView, health: Health): Promise<TlsListener> {
+  const { port } = machine.configuration.measured.api;
+  return serveTls({ port, identity: nodeApiIdentity(machine), view, health });
 }
 
-/** What has no place in the boot, since nothing waits for it. Each goes on until it is done; none may end the agent. */
-function afterwards(
-  node: Node<NodeUnsealed>,
-  machine: ThisMachine,
-  journal: Journal,
-  signal: AbortSignal,
-): void {
-  const background = async (what: string, step: () => Promise<void>) => {
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      try {
-        await step();
-        journal.append({ phase: "agent", kind: "note", message: what });
-        return;
-      } catch (thrown) {
-        const { code, message } = asSealetError(thrown);
-        if (signal.aborted) return;
-        // The first failures are usual: the node's object is made by kubelet, seconds after its start.
-        if (attempt % 10 === 5)
-          journal.append({ phase: "agent", kind: "note", code, message: `${what}: ${message}` });
-        await delay(Math.min(30_000, 500 * 1.5 ** attempt), undefined, { signal }).catch(() => undefined);
-      }
-    }
+/** The certificate that kubelet serves with, too. */
+function nodeApiIdentity({ keys }: ThisMachine): TlsIdentity {
+  const privateKey = readIfThere(FILES.servingKey);
+  if (keys.enrolment === undefined || privateKey === undefined) {
+    throw new SealetError("INTERNAL", "kubelet runs without an enrolment");
+  }
+  const { servingCertificate, clusterCa } = keys.enrolment;
+  return {
+    privateKey,
+    certificate: pem("CERTIFICATE", servingCertificate),
+    clusterCa: pem("CERTIFICATE", clusterCa),
   };
-  void background("The state disk is initialised", () => machine.initialiseDisk(signal));
-  void background("The node's object tells its TEE", async () => {
-    const { configuration, session, tee } = node.facts;
-    if (configuration === undefined || session === undefined || tee === undefined) return;
-    const { evidenceSha256, attestedUnixMs } = session;
-    const facts = { tee: tee.tee, measurement: machine.measurement(), evidenceSha256, attestedUnixMs };
-    const api = machine.kubernetesApi();
-    try {
-      await patchNode(
-        api,
-        configuration.node,
-        nodePatch(facts),
-        AbortSignal.any([signal, AbortSignal.timeout(10_000)]),
-      );
-    } finally {
-      api.key.fill(0);
-    }
-  });
 }
 
 const LEVEL = {

@@ -4,6 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { type Server as NetServer, type Socket, createServer } from "node:net";
+import type { SecureContextOptions } from "node:tls";
 import {
   Server,
   ServerCredentials,
@@ -120,6 +121,12 @@ export interface TlsOptions {
   readonly health: Health;
 }
 
+export interface TlsListener extends Listener {
+  readonly port: number;
+  /** A renewed certificate, for connections from now on. */
+  update(identity: TlsIdentity): void;
+}
+
 /** @throws SERVICE_FAILED where the port cannot be bound */
 export async function serveTls({
   host = "[::]",
@@ -127,7 +134,7 @@ export async function serveTls({
   identity,
   view,
   health,
-}: TlsOptions): Promise<Listener & { readonly port: number }> {
+}: TlsOptions): Promise<TlsListener> {
   const server = grpcServer(view, health, false);
   const credentials = new ClusterCredentials(identity);
   const bound = await new Promise<number>((resolve, reject) => {
@@ -143,6 +150,7 @@ export async function serveTls({
   });
   return {
     port: bound,
+    update: (renewed) => credentials.update(renewed),
     close: () => {
       server.forceShutdown();
       return Promise.resolve();
@@ -155,12 +163,19 @@ export async function serveTls({
  * further than the handshake.
  */
 class ClusterCredentials extends ServerCredentials {
-  constructor({ privateKey, certificate, clusterCa }: TlsIdentity) {
-    const context = { key: privateKey, cert: certificate, ca: clusterCa } as const;
-    super({ requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, context);
+  constructor(identity: TlsIdentity) {
+    super({ requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, contextOf(identity));
+  }
+
+  update(identity: TlsIdentity): void {
+    this.updateSecureContextOptions(contextOf(identity));
   }
 
   override _equals(other: ServerCredentials): boolean {
     return this === other;
   }
+}
+
+function contextOf({ privateKey, certificate, clusterCa }: TlsIdentity): SecureContextOptions {
+  return { key: privateKey, cert: certificate, ca: clusterCa };
 }

@@ -97,7 +97,7 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
       this.enrolment = answer;
       return new Date(validity(answer.clientCertificate).to).toISOString();
     };
-    const stored = this.#storedEnrolment();
+    const stored = this.enrolment ?? this.#storedEnrolment();
     if (stored !== undefined && freshness(stored, clock.wall()) > RENEW_BELOW) {
       try {
         return `certificates of this boot, until ${check(stored)}`;

@@ -7,7 +7,7 @@ import { nodeCrypto } from "../crypto/node.ts";
 import { StateDisk } from "../disk/state-disk.ts";
 import { SealetError } from "../error.ts";
 import { FILES } from "../kubelet/places.ts";
-import { apiUrl, startKubernetes, stopKubernetes } from "../kubelet/kubernetes.ts";
+import { apiUrl, startKubernetes, stopKubernetes, writeConfiguration } from "../kubelet/kubernetes.ts";
 import type { KubernetesApi } from "../kubelet/node-object.ts";
 import { readIfThere } from "../kubelet/atomic-file.ts";
 import type { Services } from "../kubelet/systemd.ts";
@@ -95,6 +95,16 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     }
   }
 
+  /** When their time comes; kubelet reads them again by itself. @returns whether they are new */
+  async renewCertificates(signal: AbortSignal): Promise<boolean> {
+    const before = this.keys.enrolment;
+    await this.keys.enrol(signal);
+    const { enrolment } = this.keys;
+    if (enrolment === undefined || enrolment === before) return false;
+    writeConfiguration(enrolment);
+    return true;
+  }
+
   async initialiseDisk(signal: AbortSignal): Promise<void> {
     await this.#stateDisk.initialise(signal);
   }
@@ -110,12 +120,12 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     return source.getEvidence(reportData, { signal });
   }
 
-  /** The launch measurement in the evidence that the KMS had last, hex; empty where none was given by this agent. */
-  measurement(): string {
+  /** The launch measurement in the evidence that the KMS had last, hex; none where this agent gave no evidence. */
+  measurement(): string | undefined {
     const evidence = this.#keys?.evidence;
     if (evidence?.tee === "sev-snp") return hex(REPORT.decode(evidence.report).measurement);
     if (evidence?.tee === "tdx") return hex(parseQuote(evidence.report).td.fields.mrTd);
-    return "";
+    return undefined;
   }
 
   /** With kubelet's own credential. */

@@ -5,6 +5,7 @@ import { PHASES, type PhaseName } from "../boot/phase.ts";
 
 interface AgentCommandOptions {
   readonly until?: PhaseName;
+  readonly runtime: string;
 }
 
 const STDERR = 2;
@@ -14,11 +15,12 @@ export function registerAgent(program: Command): void {
     .command("agent")
     .description("boot this node and keep it: what systemd runs")
     .addOption(new Option("--until <phase>", "stop after this phase and wait").choices(PHASES))
-    .action(async ({ until }: AgentCommandOptions) => {
+    .option("--runtime <folder>", "its socket and what it keeps of this boot", "/run/sealet")
+    .action(async ({ until, runtime }: AgentCommandOptions) => {
       const { runAgent } = await import("../agent.ts");
       const stop = new AbortController();
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-      await runAgent({ until, stop: stop.signal, console: print });
+      await runAgent({ until, runtime, stop: stop.signal, console: print });
     });
 }
 

@@ -8,8 +8,8 @@ import { SealetError } from "../error.ts";
 
 export interface NodeFacts {
   readonly tee: string;
-  /** Hex. */
-  readonly measurement: string;
+  /** Hex; undefined: not known here, what was told before stays. */
+  readonly measurement: string | undefined;
   readonly evidenceSha256: string;
   readonly attestedUnixMs: number;
 }

@@ -48,6 +48,7 @@ export type Status = z.infer<typeof statusSchema>;
 export const eventSchema = z
   .object({
     sequence: z.number(),
+    timeUnixMs: z.number(),
     phase: z.string(),
     kind: z.string(),
     code: z.string().optional(),

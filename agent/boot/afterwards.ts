@@ -1,0 +1,72 @@
+/**
+ * What a serving node does beside: it has no place in the boot, since nothing waits for it. Each goes on until it is
+ * done; none may end the agent.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { asSealetError } from "../error.ts";
+import { nodePatch, patchNode } from "../kubelet/node-object.ts";
+import type { Journal } from "./journal.ts";
+import type { Facts } from "./sequence.ts";
+import type { ThisMachine } from "./this-machine.ts";
+
+export interface Serving {
+  readonly facts: Facts;
+  readonly machine: ThisMachine;
+  readonly journal: Journal;
+  /** Aborted when the node no longer serves. */
+  readonly signal: AbortSignal;
+  /** There are new certificates. */
+  readonly onRenewed: () => void;
+}
+
+const CERTIFICATES_LOOKED_AT = 3_600_000;
+
+export function afterwards(serving: Serving): void {
+  const { machine, journal, signal, onRenewed } = serving;
+  void insist(serving, "The state disk is initialised", () => machine.initialiseDisk(signal));
+  void insist(serving, "The node's object tells its TEE", () => labelNode(serving));
+  const looked = setInterval(() => {
+    void insist(serving, "Certificates looked at", async () => {
+      if (!(await machine.renewCertificates(signal))) return false;
+      onRenewed();
+      journal.append({ phase: "agent", kind: "note", message: "Certificates renewed" });
+      return false;
+    });
+  }, CERTIFICATES_LOOKED_AT);
+  signal.addEventListener("abort", () => clearInterval(looked), { once: true });
+}
+
+/** @param step ends in false where there is nothing to tell */
+async function insist(
+  { journal, signal }: Serving,
+  what: string,
+  step: () => Promise<unknown>,
+): Promise<void> {
+  for (let attempt = 1; !signal.aborted; attempt++) {
+    try {
+      if ((await step()) !== false) journal.append({ phase: "agent", kind: "note", message: what });
+      return;
+    } catch (thrown) {
+      const { code, message } = asSealetError(thrown);
+      if (signal.aborted) return;
+      // The first failures are usual: kubelet makes the node's object seconds after its start.
+      if (attempt % 10 === 5)
+        journal.append({ phase: "agent", kind: "note", code, message: `${what}: ${message}` });
+      await delay(Math.min(30_000, 500 * 1.5 ** attempt), undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+async function labelNode({ facts, machine, signal }: Serving): Promise<unknown> {
+  const { configuration, session, tee } = facts;
+  if (configuration === undefined || session === undefined || tee === undefined) return false;
+  const { evidenceSha256, attestedUnixMs } = session;
+  const told = { tee: tee.tee, measurement: machine.measurement(), evidenceSha256, attestedUnixMs };
+  const api = machine.kubernetesApi();
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(10_000)]);
+  try {
+    return await patchNode(api, configuration.node, nodePatch(told), limit);
+  } finally {
+    api.key.fill(0);
+  }
+}
