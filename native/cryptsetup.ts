@@ -80,6 +80,8 @@ let loaded: Library | undefined;
 /** At the first use: loading takes 0.1 s, on the event loop's thread, since dlopen(3) knows no other way. */
 function library(): Library {
   if (loaded !== undefined) return loaded;
+  // libdevmapper would wait until udev has seen each device, and for ever where udev's rules for it are missing.
+  process.env["DM_DISABLE_UDEV"] = "1";
   let handle;
   try {
     handle = koffi.load("libcryptsetup.so.12");

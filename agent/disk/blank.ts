@@ -4,7 +4,7 @@
  * it does not know, for blank.
  *
  * Reading a whole disk takes minutes, so the proof reads where something that keeps data leaves its mark: everything in
- * the first and the last 16 MiB, every place that a known format keeps a copy of its superblock at, and samples in
+ * the first 16 and the last 4 MiB, every place that a known format keeps a copy of its superblock at, and samples in
  * between. Anything but zeros in one of them: not blank.
  */
 const KIB = 1024;
@@ -17,7 +17,9 @@ export interface Region {
   readonly why: string;
 }
 
-export const BLANK_ENDS_BYTES = 16 * MIB;
+/** As far as LUKS2's own headers go; and backup GPT, ZFS labels, RAID superblocks at the end. */
+const HEAD_BYTES = 16 * MIB;
+const TAIL_BYTES = 4 * MIB;
 const SAMPLES = 256;
 const SAMPLE_BYTES = 4 * KIB;
 
@@ -36,10 +38,10 @@ const BACKUPS: readonly Region[] = [
 export function blankRegions(diskBytes: number): readonly Region[] {
   const head: Region = {
     offset: 0,
-    bytes: Math.min(BLANK_ENDS_BYTES, diskBytes),
+    bytes: Math.min(HEAD_BYTES, diskBytes),
     why: "headers, partition tables, superblocks",
   };
-  const tailOffset = Math.max(head.bytes, diskBytes - BLANK_ENDS_BYTES);
+  const tailOffset = Math.max(head.bytes, diskBytes - TAIL_BYTES);
   const tail: Region = {
     offset: tailOffset,
     bytes: diskBytes - tailOffset,

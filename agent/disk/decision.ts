@@ -41,7 +41,7 @@ const always = (code: Code): Record<Relation, Decision> => ({
   "knows-another": refuse(code),
 });
 
-export const DECISIONS: Readonly<Record<DiskState, Readonly<Record<Relation, Decision>>>> = {
+const DECISIONS: Readonly<Record<DiskState, Readonly<Record<Relation, Decision>>>> = {
   blank: {
     "expects-blank": format,
     "formatting-this": format, // power went before the intent was on the disk

@@ -216,6 +216,16 @@ export async function findOpen({ name, uuid }: StackOptions): Promise<Device | u
   return top?.uuid === tagOf(uuid, "top") ? top : undefined;
 }
 
+/**
+ * An agent that was killed while dm-linear took dm-clone's place left the file system waiting. Not for a disk that is
+ * locked: its key is gone, and `resumeStack` needs it.
+ */
+export async function finishExchange(name: string): Promise<void> {
+  const { top, crypt } = names(name);
+  const under = await findDevice(crypt);
+  if (under?.suspended === false && (await findDevice(top))?.suspended === true) await resumeDevice(top);
+}
+
 /** Whether one of our devices of that name lies on this disk. */
 export async function isOurs(name: string, disk: string): Promise<boolean> {
   const integrity = `${names(name).crypt}_dif`;

@@ -33,6 +33,7 @@ import { bindingOf, checkMac, encodeRecord, type SealRecord, slotOf, type Stored
 import {
   closeStack,
   findOpen,
+  finishExchange,
   isOurs,
   openCrypt,
   openTop,
@@ -67,7 +68,7 @@ export interface DiskKeys {
 }
 
 /** As `sealet.v1.DiskFacts`. */
-export interface Facts {
+interface Facts {
   readonly state: DiskState;
   readonly uuid: string;
   readonly headerDigest: Buffer;
@@ -144,6 +145,7 @@ export class StateDisk {
     }
     if (finding.state !== "blank") this.#checkBinding(finding.record);
     const record = finding.state === "blank" ? undefined : finding.record;
+    if (finding.state === "sealed") await finishExchange(this.#name);
     const open =
       finding.state === "sealed" && (await findOpen(this.#stack(finding.record.uuid))) !== undefined;
     this.#seen = { area, finding, open };

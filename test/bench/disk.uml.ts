@@ -22,6 +22,8 @@ const seconds = async (run: () => unknown): Promise<number> => {
 };
 const dd = (...args: readonly string[]) => execFileSync("/usr/bin/dd", args, { stdio: "pipe" });
 
+const ms = (value: number) => `${(value * 1000).toFixed(0)} ms`;
+
 interface Row {
   readonly [column: string]: string;
 }
@@ -99,7 +101,6 @@ describe("state disk", function () {
     const wipe = await seconds(() => {
       dd("if=/dev/zero", `of=${top?.path}`, "bs=1M", "oflag=direct", "count=960");
     });
-    const ms = (value: number) => `${(value * 1000).toFixed(0)} ms`;
     console.log(`    prove 1 GiB blank ${ms(inspect)}, first format ${ms(format)}, open ${ms(open)}`);
     console.log(
       `    a full wipe of 960 MiB: ${ms(wipe)}; the background's last ${((1 - initialised) * 100).toFixed(0)} %: ${ms(rest)}`,

@@ -163,6 +163,8 @@ export const crashes = {
   },
 };
 
+export type Crash = keyof typeof crashes;
+
 const MOUNT = "/run/state";
 const FILE = `${MOUNT}/file`;
 const KEPT = `${MOUNT}/kept`;
@@ -177,7 +179,7 @@ async function sealedDisk(): Promise<TestDisk> {
 }
 
 /** Every sector of the open disk, whether it was ever written or not. */
-export async function readAll(): Promise<void> {
+async function readAll(): Promise<void> {
   const top = await findDevice("sealet-state");
   execFileSync("/usr/bin/dd", [`if=${top?.path}`, "of=/dev/null", "bs=1M", "iflag=direct"], {
     stdio: "pipe",

@@ -99,11 +99,11 @@ describe("state disk's initialisation", function () {
   });
 });
 
+const debugfs = async (request: string) =>
+  execFileSync("/usr/sbin/debugfs", ["-w", "-R", request, await top()], { stdio: "pipe" });
+
 describe("state disk's file system", function () {
   this.timeout(60_000);
-  const debugfs = async (request: string) =>
-    execFileSync("/usr/sbin/debugfs", ["-w", "-R", request, await top()], { stdio: "pipe" });
-
   it("marked as faulty is checked; what loses data to repair is refused and left as it is", async () => {
     using disk = new TestDisk();
     const state = await boot(disk, 1n);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
-import { findDevice, readTable } from "../../native/device-mapper.ts";
+import { findDevice, readTable, suspendDevice } from "../../native/device-mapper.ts";
 import { agent, boot, keys, SIGNAL, TestDisk, UUID } from "./guest-disk.ts";
 
 describe("state disk", function () {
@@ -68,6 +68,14 @@ describe("state disk", function () {
     assert.match(await state.mount(SIGNAL), /at \/run\/state/);
     assert.equal((await state.describe()).epoch, 6n);
     await assert.rejects(state.unseal(keys(7n), SIGNAL), /not inspected/);
+  });
+
+  it("I10 is not left waiting by an agent that was killed while devices changed places", async () => {
+    await suspendDevice("sealet-state", true);
+    const { open } = await agent(disk).inspect(SIGNAL);
+    assert.equal(open, true);
+    assert.equal((await findDevice("sealet-state"))?.suspended, false);
+    assert.equal(readFileSync("/run/state/data", "utf8"), "kept");
   });
 
   it("locks: input and output wait, the key is gone from the kernel; and unlocks again", async () => {
