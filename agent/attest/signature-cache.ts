@@ -65,7 +65,7 @@ export class SignatureCache {
   }
 
   #store<T extends Parsed>(map: Map<number, T>, parsed: T, at: number): void {
-    if (expiry(parsed) < at) return;
+    if (expiry(parsed) < at || map.get(shortName(parsed.der)) === parsed) return;
     for (const [name, kept] of map) {
       if (map.size < this.#maxEntries && expiry(kept) >= at) break;
       map.delete(name);

@@ -108,26 +108,53 @@ export class Checks<Code extends string> {
    * @param claims may be a function, called when somebody reads them
    */
   verdict(tee: string, demanded: readonly Code[], claims: Claims | (() => Claims)): Verdict {
-    const noted = this.#noted;
-    const notEvaluated = missing(noted, demanded);
-    let predicates: readonly Predicate[] | undefined;
-    let read: Claims | undefined;
-    return {
-      accepted: !this.#failed && notEvaluated.length === 0 && demanded.length > 0,
-      tee,
-      get predicates(): readonly Predicate[] {
-        predicates ??= noted.map((one) => ({
-          ...one,
-          expected: written(one.expected),
-          found: written(one.found),
-        }));
-        return predicates;
-      },
-      notEvaluated,
-      get claims(): Claims {
-        read ??= typeof claims === "function" ? claims() : claims;
-        return read;
-      },
-    };
+    const notEvaluated = missing(this.#noted, demanded);
+    const accepted = !this.#failed && notEvaluated.length === 0 && demanded.length > 0;
+    return new WrittenVerdict({ accepted, tee, notEvaluated }, this.#noted, claims);
+  }
+}
+
+/**
+ * A verdict that writes its text when it is read. A class: an object literal with getters makes V8 keep what they hold
+ * until the next full collection.
+ */
+class WrittenVerdict implements Verdict {
+  readonly accepted: boolean;
+  readonly tee: string;
+  readonly notEvaluated: readonly string[];
+  readonly #noted: readonly Noted[];
+  readonly #given: Claims | (() => Claims);
+  #predicates: readonly Predicate[] | undefined;
+  #claims: Claims | undefined;
+
+  constructor(
+    { accepted, tee, notEvaluated }: Pick<Verdict, "accepted" | "tee" | "notEvaluated">,
+    noted: readonly Noted[],
+    claims: Claims | (() => Claims),
+  ) {
+    this.accepted = accepted;
+    this.tee = tee;
+    this.notEvaluated = notEvaluated;
+    this.#noted = noted;
+    this.#given = claims;
+  }
+
+  get predicates(): readonly Predicate[] {
+    this.#predicates ??= this.#noted.map((one) => ({
+      ...one,
+      expected: written(one.expected),
+      found: written(one.found),
+    }));
+    return this.#predicates;
+  }
+
+  get claims(): Claims {
+    this.#claims ??= typeof this.#given === "function" ? this.#given() : this.#given;
+    return this.#claims;
+  }
+
+  toJSON(): Verdict {
+    const { accepted, tee, predicates, notEvaluated, claims } = this;
+    return { accepted, tee, predicates, notEvaluated, claims };
   }
 }

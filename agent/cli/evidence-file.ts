@@ -93,8 +93,9 @@ export async function readCollateralPaths(paths: readonly string[], vek?: Uint8A
   let collateral: Collateral = { snp: {} };
   for (const path of paths) {
     if (isDirectory(path)) {
-      const { readCollateral } = await import("../kms/collateral-files.ts");
-      collateral = { ...collateral, snp: { ...collateral.snp, ...readCollateral(path).snp } };
+      const { readDirectory } = await import("../collateral/directory.ts");
+      const found = readDirectory(path);
+      collateral = { snp: { ...collateral.snp, ...found.snp }, tdx: found.tdx ?? collateral.tdx };
     } else {
       const { parseIntelCollateral } = await import("./intel-collateral.ts");
       collateral = { ...collateral, tdx: parseIntelCollateral(readBytes(path), path) };

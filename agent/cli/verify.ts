@@ -34,9 +34,14 @@ export function registerVerify(program: Command, output: Output): void {
     .action(async (evidence: string, options: VerifyOptions) => {
       const { verdict, ear } = await verifyFile(evidence, options);
       if (options.ear === true) output.result(ear, () => JSON.stringify(ear, undefined, 2));
-      else output.result(verdict, (style) => verdictText(verdict, style));
+      else output.result(plain(verdict), (style) => verdictText(verdict, style));
       if (!verdict.accepted) throw refusal(verdict);
     });
+}
+
+/** The verdict's text is written when it is read: here all of it is. */
+function plain({ accepted, tee, predicates, notEvaluated, claims }: Verdict): Verdict {
+  return { accepted, tee, predicates, notEvaluated, claims };
 }
 
 export interface Verified {
