@@ -223,8 +223,23 @@ function daysOf(year: number, month: number): number {
   return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
 }
 
+/** Texts of short object identifiers: a certificate has the same few over and over. */
+const OID_TEXTS = new Map<number, string>();
+const MAX_OID_TEXTS = 256;
+
 /** Dotted text of an OBJECT IDENTIFIER's contents. */
 export function oidText(body: Uint8Array, what: string, offset: number): string {
+  if (body.length > 5) return readOid(body, what, offset);
+  let name = body.length;
+  for (const byte of body) name = name * 256 + byte;
+  const known = OID_TEXTS.get(name);
+  if (known !== undefined) return known;
+  const text = readOid(body, what, offset);
+  if (OID_TEXTS.size < MAX_OID_TEXTS) OID_TEXTS.set(name, text);
+  return text;
+}
+
+function readOid(body: Uint8Array, what: string, offset: number): string {
   const bad = (why: string): never => {
     throw new Malformed("ENCODING", what, offset, why);
   };

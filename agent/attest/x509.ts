@@ -285,6 +285,9 @@ function readName(from: Der, field: string): Name {
 
 /** ASCII as it is; every other byte as \xNN, so that two names that look alike are alike. */
 function printable(bytes: Uint8Array): string {
+  let ascii = true;
+  for (const byte of bytes) if (byte < 0x20 || byte > 0x7e) ascii = false;
+  if (ascii && bytes.length <= 128) return String.fromCharCode(...bytes);
   let text = "";
   for (const byte of bytes)
     text +=
