@@ -93,8 +93,10 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
   };
 }
 
-/** The one executable, as folder with its library. */
+/** The one executable, as folder with its library. `SEALET_EXECUTABLE` names one that was built before. */
 export async function executable(): Promise<string> {
+  const given = process.env["SEALET_EXECUTABLE"];
+  if (given !== undefined) return given;
   return artefact("sealet", [await digest(...EXECUTABLE)], async ({ folder }) => {
     await buildExecutable(folder);
   });

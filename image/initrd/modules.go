@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -83,7 +84,7 @@ func loadDrivers(root string) error {
 	for _, module := range wanted {
 		loader.load(module)
 	}
-	say("%d modules", loader.count())
+	say("loaded %s", strings.Join(loader.loaded(), " "))
 	return nil
 }
 
@@ -137,13 +138,16 @@ func (l *loader) load(module string) {
 	}
 }
 
-func (l *loader) count() (n int) {
-	for _, success := range l.done {
+// loaded names the modules that are in the kernel.
+func (l *loader) loaded() []string {
+	names := []string{}
+	for file, success := range l.done {
 		if success {
-			n++
+			names = append(names, strings.TrimSuffix(path.Base(file), ".ko"))
 		}
 	}
-	return n
+	slices.Sort(names)
+	return names
 }
 
 // dependencies reads modules.dep: the file of each module, and the files it needs, in the order to load them.

@@ -3,6 +3,8 @@
 export interface Line {
   /** Seconds since power-on. */
   readonly at: number;
+  /** Seconds of processor time that the machine had used by then; other than `at` it does not grow with the host's load. */
+  readonly cpu: number;
   readonly text: string;
 }
 
@@ -14,14 +16,17 @@ interface Waiter {
 
 export class Console {
   readonly #since: number;
+  readonly #cpu: () => number;
   readonly #lines: Line[] = [];
   readonly #waiters = new Set<Waiter>();
   readonly #watchers = new Set<(line: Line) => void>();
   #rest = "";
   #ended: Error | undefined;
 
-  constructor(since: number) {
+  /** @param cpu the machine's processor time, in seconds */
+  constructor(since: number, cpu: () => number) {
     this.#since = since;
+    this.#cpu = cpu;
   }
 
   get lines(): readonly Line[] {
@@ -44,7 +49,7 @@ export class Console {
       // oxlint-disable-next-line no-control-regex -- the firmware draws with escape sequences
       const text = part.replaceAll(/\u001b\[[0-9;?=]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/gu, "").trimEnd();
       if (text === "") continue;
-      const line = { at: (performance.now() - this.#since) / 1000, text };
+      const line = { at: (performance.now() - this.#since) / 1000, cpu: this.#cpu(), text };
       this.#lines.push(line);
       for (const watcher of this.#watchers) watcher(line);
       for (const waiter of this.#waiters) if (waiter.pattern.test(text)) waiter.found(line);

@@ -4,7 +4,14 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, createWriteStream, existsSync, mkdirSync, type WriteStream } from "node:fs";
+import {
+  copyFileSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  type WriteStream,
+} from "node:fs";
 import { join } from "node:path";
 import { SetupError } from "../../image/command.ts";
 import { inTools } from "../../image/tools.ts";
@@ -104,7 +111,7 @@ function watch(
   log: WriteStream,
   stopTpm: (() => void) | undefined,
 ): Machine {
-  const output = new Console(poweredOn);
+  const output = new Console(poweredOn, () => processorTime(child.pid));
   let complaint = "";
   child.stdout?.on("data", (bytes: Buffer) => {
     log.write(bytes);
@@ -140,6 +147,20 @@ function watch(
       child.kill("SIGTERM");
     },
   };
+}
+
+const TICKS_PER_SECOND = 100;
+
+/** Seconds that a process has computed. @see proc_pid_stat(5) fields 14 and 15 */
+function processorTime(pid: number | undefined): number {
+  try {
+    const fields = readFileSync(`/proc/${pid ?? 0}/stat`, "utf8")
+      .replace(/^.*\) /u, "")
+      .split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  } catch {
+    return Number.NaN;
+  }
 }
 
 let drives = 0;
