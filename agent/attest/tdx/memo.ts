@@ -60,7 +60,7 @@ export class TdxMemo {
     if (facts.ok && isSound(facts.value)) {
       const [oldest] = this.#platforms.keys();
       if (oldest !== undefined && this.#platforms.size >= this.#maxPlatforms) this.#platforms.delete(oldest);
-      this.#platforms.set(name, { bytes: quote.platformBytes.slice(), facts });
+      this.#platforms.set(name, { bytes: new Uint8Array(quote.platformBytes), facts });
     }
     return facts;
   }
@@ -84,7 +84,7 @@ export class TdxMemo {
     const known = this.#lastSigner;
     if (known !== undefined && equalBytes(known.issuerChain, issuerChain)) return known.facts;
     const facts = examineSigner(this.#crypto, issuerChain);
-    this.#lastSigner = { issuerChain: issuerChain.slice(), facts };
+    this.#lastSigner = { issuerChain: new Uint8Array(issuerChain), facts };
     return facts;
   }
 
@@ -92,7 +92,7 @@ export class TdxMemo {
     const known = this.#crls.get(der);
     if (known !== undefined && equalBytes(known.issuerKey, issuer.publicKey.spki)) return known.facts;
     const facts = examineCrl(this.#crypto, der, issuer);
-    this.#crls.set(der, { issuerKey: issuer.publicKey.spki.slice(), facts });
+    this.#crls.set(der, { issuerKey: new Uint8Array(issuer.publicKey.spki), facts });
     return facts;
   }
 }

@@ -68,7 +68,7 @@ interface Read {
 export async function verifyTdx(input: TdxInput): Promise<Verdict> {
   const checks = new Checks<TdxCode>();
   // copied: the caller's buffers may change while signatures are verified
-  const bytes = input.quote.slice(0, MAX_QUOTE_SIZE + 1);
+  const bytes = new Uint8Array(input.quote.subarray(0, MAX_QUOTE_SIZE + 1));
   const quote = checks.parsed(
     "tdx.quote.format",
     "a TDX quote",
