@@ -1,5 +1,5 @@
 /** The part of a policy that is about Arm CCA realms. A platform is trusted by its key, which its maker publishes. */
-import { z } from "zod";
+import * as z from "zod";
 import { anyOfHex, hexBytes, orUnchecked } from "../policy-fields.ts";
 
 const digest = orUnchecked(anyOfHex(32, 48, 64));
@@ -24,7 +24,7 @@ export const ccaPolicy = z.strictObject({
   lifecycle: z.literal("secured"),
   initialMeasurement: digest,
   extensibleMeasurements: z.tuple([digest, digest, digest, digest]),
-  /** "initdata": SHA-512 of the initdata; else values of 64 bytes. */
+  /** "initdata": SHA-384 of the initdata, then zeros; else values of 64 bytes. */
   personalization: orUnchecked(z.union([z.literal("initdata"), anyOfHex(64)])),
 });
 
