@@ -5,6 +5,8 @@
 import * as z from "zod";
 import { utf8 } from "./bytes.ts";
 import { attempt, describeRefusal } from "./malformed.ts";
+import { azurePolicy } from "./azure/policy.ts";
+import { ccaPolicy } from "./cca/policy.ts";
 import { snpPolicy } from "./snp/policy.ts";
 import { tdxPolicy } from "./tdx/policy.ts";
 
@@ -12,7 +14,7 @@ export const POLICY_PAYLOAD_TYPE = "application/vnd.sealet.policy+json";
 const MAX_POLICY = 2 * 1024 * 1024;
 const MAX_PROBLEMS = 200;
 
-export const TEES = ["sev-snp", "tdx"] as const;
+export const TEES = ["sev-snp", "tdx", "azure-sev-snp", "azure-tdx", "arm-cca"] as const;
 export type Tee = (typeof TEES)[number];
 
 const policySchema = z.strictObject({
@@ -24,6 +26,9 @@ const policySchema = z.strictObject({
   tees: z.strictObject({
     "sev-snp": z.union([snpPolicy, z.literal("denied")]),
     tdx: z.union([tdxPolicy, z.literal("denied")]),
+    /** These two may be left out: they are denied then. */
+    azure: z.union([azurePolicy, z.literal("denied")]).optional(),
+    "arm-cca": z.union([ccaPolicy, z.literal("denied")]).optional(),
   }),
 });
 

@@ -4,9 +4,16 @@
  */
 import * as z from "zod";
 import { orUnchecked } from "../policy-fields.ts";
+import { snpPolicy } from "../snp/policy.ts";
+import { tdxPolicy } from "../tdx/policy.ts";
 import { tpmPolicy } from "../tpm/policy.ts";
 
 export const azurePolicy = z.strictObject({
+  /** The paravisor as the hardware measures it. */
+  hardware: z.strictObject({
+    "sev-snp": z.union([snpPolicy, z.literal("denied")]),
+    tdx: z.union([tdxPolicy, z.literal("denied")]),
+  }),
   tpm: tpmPolicy,
   configuration: z.strictObject({
     secureBoot: orUnchecked(z.literal("enabled")),

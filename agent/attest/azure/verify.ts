@@ -5,8 +5,8 @@
  */
 import { concat, hex } from "../bytes.ts";
 import type { Crypto } from "../crypto.ts";
-import { attempt } from "../malformed.ts";
-import { isUnchecked } from "../policy-fields.ts";
+import { attempt, type Result } from "../malformed.ts";
+import { isUnchecked, type Unchecked } from "../policy-fields.ts";
 import { checkRule } from "../rule.ts";
 import { checkTpm, TPM_PREDICATES, type TpmEvidence } from "../tpm/verify.ts";
 import { Checks, type Claims, type Verdict } from "../verdict.ts";
@@ -15,6 +15,7 @@ import type { AzurePolicy } from "./policy.ts";
 import { parseRuntimeData, type RuntimeData } from "./runtime-data.ts";
 
 export const AZURE_PREDICATES = {
+  "azure.evidence.format": "TPM quote, PCRs and hardware's part are packed as they should be",
   "azure.hcl.format": "The paravisor's report is well-formed",
   "azure.hcl.tee": "The paravisor's report is of the kind of TEE that the evidence says",
   "azure.runtime-data.format": "The runtime data name exactly one RSA key HCLAkPub",
@@ -34,10 +35,11 @@ export interface AzureInput {
   readonly tee: "sev-snp" | "tdx";
   /** From NV index 0x01400001. */
   readonly hclReport: Uint8Array;
-  readonly tpm: TpmEvidence;
-  readonly policy: AzurePolicy;
+  /** A refusal where what the node packed could not be read. */
+  readonly tpm: Result<TpmEvidence>;
+  readonly policy: Omit<AzurePolicy, "hardware">;
   /** What the TPM's quote has to carry: for instance the SHA-256 of the request's report data. */
-  readonly nonce: Uint8Array;
+  readonly nonce: Uint8Array | Unchecked;
   readonly crypto: Crypto;
   /**
    * Appraises the hardware's part.
@@ -50,7 +52,7 @@ export interface AzureInput {
 export async function verifyAzure(input: AzureInput): Promise<Verdict> {
   const checks = new Checks<AzureCode>();
   // copied: the caller's buffers may change while signatures are verified
-  const bytes = input.hclReport.slice();
+  const bytes = new Uint8Array(input.hclReport);
   const hcl = checks.parsed(
     "azure.hcl.format",
     "an HCL report",
@@ -87,7 +89,8 @@ async function verifyReport(
   if (runtime !== undefined) {
     checkConfiguration(checks, runtime, policy);
     const expect = { attestationKey: runtime.attestationKey, nonce };
-    const quote = await checkTpm(checks, crypto, input.tpm, policy.tpm, expect);
+    const tpm = checks.parsed("azure.evidence.format", "TPM quote, signature and PCRs", input.tpm);
+    const quote = tpm && (await checkTpm(checks, crypto, tpm, policy.tpm, expect));
     claims = { ...claims, ...runtimeClaims(runtime) };
     if (quote !== undefined)
       claims = {
@@ -111,7 +114,7 @@ const said = (value: boolean | undefined): string =>
 function checkConfiguration(
   checks: Checks<AzureCode>,
   { configuration }: RuntimeData,
-  policy: AzurePolicy,
+  policy: AzureInput["policy"],
 ): void {
   const { secureBoot, consoleEnabled, tpmPersisted, vmUniqueId } = configuration;
   const flags = [

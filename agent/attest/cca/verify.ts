@@ -4,7 +4,7 @@
  *
  * @see Arm RMM specification, §A7; draft-ffm-rats-cca-token §6
  */
-import { equalBytes, fromHex, hex } from "../bytes.ts";
+import { concat, equalBytes, fromHex, hex } from "../bytes.ts";
 import type { Crypto } from "../crypto.ts";
 import { attempt } from "../malformed.ts";
 import type { Unchecked } from "../policy-fields.ts";
@@ -45,7 +45,7 @@ export interface CcaInput {
   readonly expect: {
     /** 64 bytes. */
     readonly reportData: Uint8Array | Unchecked;
-    /** SHA-512 of the node's initdata; needed where the policy binds the personalization value to it. */
+    /** SHA-384 of the node's initdata; needed where the policy binds the personalization value to it, zeros after it. */
     readonly initdataDigest?: Uint8Array | undefined;
   };
   readonly crypto: Crypto;
@@ -64,7 +64,7 @@ const SECURED = 0x3000;
 export async function verifyCca(input: CcaInput): Promise<Verdict> {
   const checks = new Checks<CcaCode>();
   // copied: the caller's buffers may change while signatures are verified
-  const bytes = input.token.slice();
+  const bytes = new Uint8Array(input.token);
   const token = checks.parsed(
     "cca.token.format",
     "a CCA token",
@@ -152,10 +152,12 @@ function checkRealm(checks: Checks<CcaCode>, { realmClaims }: CcaToken, { policy
     return;
   }
   const { initdataDigest } = expect;
+  const padded =
+    initdataDigest && concat(initdataDigest, new Uint8Array(Math.max(0, 64 - initdataDigest.length)));
   checks.check(
     "cca.realm.personalization",
-    initdataDigest !== undefined && equalBytes(initdataDigest, personalization),
-    () => (initdataDigest === undefined ? "the initdata's digest, which was not given" : hex(initdataDigest)),
+    padded !== undefined && equalBytes(padded, personalization),
+    () => (padded === undefined ? "the initdata's digest, which was not given" : hex(padded)),
     () => hex(personalization),
   );
 }

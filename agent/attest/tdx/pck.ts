@@ -43,23 +43,6 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
   const components: (number | undefined)[] = Array.from({ length: 16 }, () => undefined);
   const found: { -readonly [K in keyof Omit<SgxExtension, "components">]?: SgxExtension[K] } = {};
 
-  const fields = (from: Der, prefix: string, read: (arc: number, entry: Der) => void): void => {
-    // one bit an arc; there are fewer than 31
-    let seen = 0;
-    while (!from.empty) {
-      const at = from.offset;
-      const entry = from.sequence("SGX extension field");
-      const oid = entry.oid("SGX extension field");
-      const arc = oid.startsWith(prefix) ? Number(oid.slice(prefix.length)) : 0;
-      // INVARIANT: nothing in this extension is passed over, for every field says what the platform is
-      if (!Number.isInteger(arc) || arc < 1 || arc > 30)
-        throw new Malformed("UNSUPPORTED", from.what, at, `${oid} is not known here`);
-      if ((seen & (1 << arc)) !== 0) throw new Malformed("DUPLICATE", from.what, at, `${oid} twice`);
-      seen |= 1 << arc;
-      read(arc, entry);
-      entry.close("the field");
-    }
-  };
   const readTcb = (arc: number, entry: Der): void => {
     if (arc >= 1 && arc <= 16) components[arc - 1] = below(entry, 256, `TCB component ${arc}`);
     else if (arc === 17) found.pceSvn = below(entry, 65536, "PCESVN");
@@ -94,6 +77,25 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
     platformInstanceId: found.platformInstanceId,
     configuration: found.configuration,
   };
+}
+
+/** Each field of a list by the last arc of its identifier. */
+function fields(from: Der, prefix: string, read: (arc: number, entry: Der) => void): void {
+  // one bit an arc; there are fewer than 31
+  let seen = 0;
+  while (!from.empty) {
+    const at = from.offset;
+    const entry = from.sequence("SGX extension field");
+    const oid = entry.oid("SGX extension field");
+    const arc = oid.startsWith(prefix) ? Number(oid.slice(prefix.length)) : 0;
+    // INVARIANT: nothing in this extension is passed over, for every field says what the platform is
+    if (!Number.isInteger(arc) || arc < 1 || arc > 30)
+      throw new Malformed("UNSUPPORTED", from.what, at, `${oid} is not known here`);
+    if ((seen & (1 << arc)) !== 0) throw new Malformed("DUPLICATE", from.what, at, `${oid} twice`);
+    seen |= 1 << arc;
+    read(arc, entry);
+    entry.close("the field");
+  }
 }
 
 function octets(from: Der, size: number, field: string): Uint8Array {

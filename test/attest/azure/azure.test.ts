@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { parseHclReport, TD_REPORT } from "../../../agent/attest/azure/hcl.ts";
+import { appraise as publicAppraise, type Appraisal } from "../../../agent/attest/appraise.ts";
+import { packAzureAuxiliary, unpackAzureAuxiliary } from "../../../agent/attest/azure/evidence.ts";
 import { azurePolicy, type AzurePolicy } from "../../../agent/attest/azure/policy.ts";
 import { parseRuntimeData } from "../../../agent/attest/azure/runtime-data.ts";
 import {
@@ -12,6 +14,7 @@ import {
 } from "../../../agent/attest/azure/verify.ts";
 import { hex, isZero } from "../../../agent/attest/bytes.ts";
 import { attempt } from "../../../agent/attest/malformed.ts";
+import { checkPolicy } from "../../../agent/attest/policy.ts";
 import { verifyTdx } from "../../../agent/attest/tdx/verify.ts";
 import { failures, type Verdict } from "../../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../../agent/crypto/node.ts";
@@ -75,6 +78,7 @@ function hcl(
 }
 
 const POLICY: AzurePolicy = azurePolicy.parse({
+  hardware: { "sev-snp": "denied", tdx: twinPolicy() },
   tpm: {
     bank: "sha256",
     pcrs: Object.fromEntries(
@@ -98,7 +102,7 @@ function appraise(
   return verifyAzure({
     tee: "tdx",
     hclReport: hcl(runtime),
-    tpm: { ...tpm.quote(), pcrs: tpm.pcrs },
+    tpm: { ok: true, value: { ...tpm.quote({ nonce: NONCE }), pcrs: tpm.pcrs } },
     policy: POLICY,
     nonce: NONCE,
     crypto,
@@ -136,7 +140,10 @@ describe("Azure's paravisor", () => {
   });
 
   const { n, e } = new Tpm().key.publicKey.export({ format: "jwk" });
+  const unread = attempt(() => unpackAzureAuxiliary(new Uint8Array(3)));
+  assert.ok(!unread.ok);
   const cases: readonly (readonly [code: string, what: string, verdict: () => Promise<Verdict>])[] = [
+    ["azure.evidence.format", "unreadable", () => appraise(undefined, { tpm: unread })],
     [
       "azure.hcl.format",
       "another magic",
@@ -248,6 +255,62 @@ describe("Azure's paravisor", () => {
       ),
       { numRuns: 60 },
     );
+  });
+});
+
+describe("Azure's evidence through the public function", () => {
+  const denied = {
+    schema: "sealet.policy/v1",
+    version: 1,
+    description: "",
+    tees: { "sev-snp": "denied", tdx: "denied" },
+  };
+  const checked = checkPolicy({ ...denied, tees: { ...denied.tees, azure: POLICY } });
+  assert.ok(checked.ok);
+  const { policy } = checked;
+  const request = new Uint8Array(64).fill(3);
+  const nonce = new Uint8Array(createHash("sha256").update(request).digest());
+  const runtime = runtimeData();
+  const quote = ca.quote({
+    td: { reportData: Buffer.concat([createHash("sha256").update(runtime).digest(), new Uint8Array(32)]) },
+  });
+  const auxiliary = packAzureAuxiliary({ tpm: { ...tpm.quote({ nonce }), pcrs: tpm.pcrs }, hardware: quote });
+  const input: Appraisal = {
+    evidence: { tee: "azure-tdx", report: hcl(runtime), auxiliary, eventLog: new Uint8Array(0) },
+    collateral: { snp: {}, tdx: COLLATERAL },
+    policy,
+    at: TWIN_TIME,
+    expect: { reportData: request, initdata: { sha256: new Uint8Array(32), sha384: new Uint8Array(48) } },
+    crypto,
+  };
+
+  it("is accepted, bound to the request by the TPM's nonce", async () => {
+    const verdict = await publicAppraise(input);
+    assert.deepEqual(failures(verdict), []);
+    assert.equal(verdict.accepted, true);
+    const replayed = await publicAppraise({
+      ...input,
+      expect: { ...input.expect, reportData: new Uint8Array(64) },
+    });
+    assert.deepEqual(failures(replayed), ["tpm.quote.nonce"]);
+  });
+
+  it("is refused where the policy denies it, or where it can't be unpacked", async () => {
+    const other = checkPolicy(denied);
+    assert.ok(other.ok);
+    assert.deepEqual(failures(await publicAppraise({ ...input, policy: other.policy })), ["evidence.tee"]);
+    const snp = { ...input, evidence: { ...input.evidence, tee: "azure-sev-snp" } };
+    assert.deepEqual(failures(await publicAppraise(snp)), ["evidence.tee"]);
+    for (const junk of [
+      new Uint8Array(0),
+      auxiliary.subarray(1),
+      auxiliary.subarray(0, -1),
+      new Uint8Array([...auxiliary, 0]),
+    ]) {
+      const verdict = await publicAppraise({ ...input, evidence: { ...input.evidence, auxiliary: junk } });
+      assert.equal(verdict.accepted, false);
+      assert.ok(failures(verdict).includes("azure.evidence.format"));
+    }
   });
 });
 

@@ -32,7 +32,7 @@ function policyOf(change: Partial<CcaPolicy> = {}): CcaPolicy {
 const POLICY = policyOf();
 
 function appraise(token: Uint8Array, change: Partial<CcaInput> = {}): Promise<Verdict> {
-  const expect = { reportData: new Uint8Array(64), initdataDigest: new Uint8Array(64) };
+  const expect = { reportData: new Uint8Array(64), initdataDigest: new Uint8Array(48) };
   return verifyCca({ token, policy: POLICY, expect, crypto, ...change });
 }
 
