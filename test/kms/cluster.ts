@@ -141,11 +141,11 @@ export class Machine implements Disposable {
   /** The disk as the next unsealing will describe it. */
   disk: DiskFacts = blank();
 
-  constructor(cluster: Cluster, document: Buffer, identity: TlsIdentity, evidence?: EvidenceSource) {
+  constructor(address: string, document: Buffer, identity: TlsIdentity, evidence?: EvidenceSource) {
     this.initdata = parseInitdata(document);
     this.identity = identity;
     this.connection = new KmsConnection({
-      endpoints: [cluster.kms.address],
+      endpoints: [address],
       spkiSha256: this.initdata.kms.spkiSha256,
       identity,
       tee: "sev-snp",
@@ -155,8 +155,12 @@ export class Machine implements Disposable {
     });
   }
 
-  static async boot(cluster: Cluster, document: Buffer, evidence?: EvidenceSource): Promise<Machine> {
-    return new Machine(cluster, document, await createIdentity("node"), evidence);
+  static boot({ kms }: Cluster, document: Buffer, evidence?: EvidenceSource): Promise<Machine> {
+    return Machine.bootAt(kms.address, document, evidence);
+  }
+
+  static async bootAt(address: string, document: Buffer, evidence?: EvidenceSource): Promise<Machine> {
+    return new Machine(address, document, await createIdentity("node"), evidence);
   }
 
   unseal(): Promise<Unsealed> {

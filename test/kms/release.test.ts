@@ -105,7 +105,7 @@ describe("KMS, a node's life", () => {
     const initdata = await cluster.addNode("w1");
     using machine = await Machine.boot(cluster, initdata);
     const { key } = await machine.start();
-    using restarted = new Machine(cluster, initdata, machine.identity);
+    using restarted = new Machine(cluster.kms.address, initdata, machine.identity);
     restarted.disk = machine.disk;
     assert.deepEqual((await restarted.start()).key, key);
   });
@@ -144,7 +144,7 @@ describe("KMS, a node's life", () => {
     using machine = await Machine.boot(cluster, initdata);
     const { key } = await machine.start();
     await cluster.restart();
-    using again = new Machine(cluster, initdata, machine.identity);
+    using again = new Machine(cluster.kms.address, initdata, machine.identity);
     again.disk = machine.disk;
     assert.deepEqual((await again.start()).key, key);
   });
