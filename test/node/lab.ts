@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { certificateAuthority } from "../cluster/certificates.ts";
 import { startCluster, type TestCluster } from "../cluster/cluster.ts";
@@ -101,6 +102,13 @@ export class Lab implements AsyncDisposable {
     return { name, initdata: file, hostData };
   }
 
+  /** A file of the lab; its path. */
+  write(name: string, text: string): string {
+    const path = join(this.folder, name);
+    writeFileSync(path, text);
+    return path;
+  }
+
   blankDisk(): StateDisk {
     return StateDisk.blank(join(this.folder, `disk-${++this.#disks}`));
   }
@@ -128,5 +136,18 @@ export class Lab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await (this.#cluster?.stop() ?? this.kms.stop());
     rmSync(this.folder, { recursive: true });
+  }
+}
+
+/** Asks until it holds. @throws when the time is over */
+export async function eventually(
+  what: string,
+  seconds: number,
+  holds: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
+    await sleep(200);
   }
 }

@@ -3,16 +3,26 @@
  * its runtime, a twin that serves the TEE's device files, the disks `initdata` and `state`. What no test may do to a real
  * node is done from outside: cut its power, change its disk, look inside by scripts.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { MEASUREMENT } from "../attest/snp/policies.ts";
 import type { TwinConfigFile } from "../twin/config.ts";
 import type { Enrolled } from "./lab.ts";
 import { startGuest, type Guest, type GuestEnd } from "../uml/guest.ts";
 import { openTap } from "../uml/tap.ts";
 import { Channel, type Ran } from "./channel.ts";
-import { inGuest, initScript, programs, shares, stageRoot, type RootOptions, type Unit } from "./root.ts";
+import {
+  EVENTS_FILE,
+  inGuest,
+  initScript,
+  programs,
+  shares,
+  stageRoot,
+  type RootOptions,
+  type Unit,
+} from "./root.ts";
 import { eventSchema, statusSchema, type Event, type Status } from "./status.ts";
 
 export interface NodeOptions {
@@ -36,22 +46,33 @@ export interface NodeOptions {
   readonly files?: Readonly<Record<string, string>>;
 }
 
+/** What an event has to be; all of what is given. */
+export interface Wanted {
+  readonly phase?: Event["phase"];
+  readonly kind?: Event["kind"];
+  readonly code?: string;
+  readonly message?: RegExp;
+  /** Only later ones. */
+  readonly after?: number;
+}
+
 export interface TestNode extends AsyncDisposable {
   readonly name: string;
   /** What systemd's journal and the kernel said so far. */
   readonly console: string;
   readonly address: string;
-  /** `sealet status`, once the agent answers. */
+  /** `sealet status`. */
   status(): Promise<Status>;
-  events(): Promise<readonly Event[]>;
+  /** All that the agents of this boot said. */
+  readonly events: readonly Event[];
   /** Runs a script as root. */
   exec(script: string, milliseconds?: number): Promise<Ran>;
   /** The same; its output. @throws where it does not end with 0 */
   output(script: string, milliseconds?: number): Promise<string>;
-  /** Resolves when the agent is in one of the states. @throws with the last status when the time is over */
-  waitFor(states: readonly Status["state"][], milliseconds?: number): Promise<Status>;
-  /** Resolves when an event says so. */
-  waitForEvent(test: (event: Event) => boolean, milliseconds?: number): Promise<Event>;
+  /** Resolves with an event that is there or comes. @throws if the machine ends or the time is over before */
+  waitFor(what: Wanted, milliseconds?: number): Promise<Event>;
+  /** `sealet status` once the agent has said that the node is in this state. */
+  reach(state: Status["state"], milliseconds?: number): Promise<Status>;
   powerCut(): Promise<GuestEnd>;
   /** As `systemctl poweroff`. @throws where the machine does not go down in time */
   shutdown(): Promise<GuestEnd>;
@@ -115,11 +136,30 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
   return node;
 }
 
-const POLL = 250;
+const POLL = 20;
+/** What the agent says of a node that goes nowhere any more. */
+const GAVE_UP = /^(?:failed|locked): /u;
 const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, milliseconds);
   });
+
+/** What is whole of the file; nothing where there is none. */
+function readEvents(file: string): Event[] | undefined {
+  if (!existsSync(file)) return undefined;
+  const lines = readFileSync(file, "utf8").split("\n").slice(0, -1);
+  return lines.map((line) => eventSchema.parse(JSON.parse(line)));
+}
+
+function isWanted(event: Event, { phase, kind, code, message, after = 0 }: Wanted): boolean {
+  return (
+    event.sequence > after &&
+    (phase === undefined || event.phase === phase) &&
+    (kind === undefined || event.kind === kind) &&
+    (code === undefined || event.code === code) &&
+    (message === undefined || message.test(event.message))
+  );
+}
 
 export class RunningNode implements TestNode {
   readonly name: string;
@@ -130,7 +170,7 @@ export class RunningNode implements TestNode {
   #ended: GuestEnd | undefined;
   /** The last that was heard, for the report of a failure. */
   lastStatus: Status | undefined;
-  lastEvents: readonly Event[] = [];
+  #lastEvents: readonly Event[] = [];
 
   constructor(name: string, guest: Guest, address: string, resources: DisposableStack) {
     if (guest.channel === undefined) throw new Error("the guest has no channel");
@@ -170,40 +210,37 @@ export class RunningNode implements TestNode {
     return status;
   }
 
-  async events(): Promise<readonly Event[]> {
-    const lines = (await this.output("sealet events -o json")).trim().split("\n");
-    this.lastEvents = lines.filter((line) => line !== "").map((line) => eventSchema.parse(JSON.parse(line)));
-    return this.lastEvents;
+  get events(): readonly Event[] {
+    return readEvents(join(this.#guest.folder, EVENTS_FILE)) ?? this.#lastEvents;
   }
 
-  async waitFor(states: readonly Status["state"][], milliseconds = 60_000): Promise<Status> {
-    return this.#until(milliseconds, `state ${states.join(" or ")}`, async () => {
-      const status = await this.status();
-      return states.includes(status.state) ? status : undefined;
-    });
-  }
-
-  async waitForEvent(test: (event: Event) => boolean, milliseconds = 60_000): Promise<Event> {
-    return this.#until(milliseconds, "such an event", async () => (await this.events()).find(test));
-  }
-
-  /** Repeats a look until it finds something; a look that fails is repeated, too, while the machine runs. */
-  async #until<T>(milliseconds: number, what: string, look: () => Promise<T | undefined>): Promise<T> {
-    const end = performance.now() + milliseconds;
-    for (let problem: unknown; ;) {
-      try {
-        const found = await look();
-        if (found !== undefined) return found;
-        problem = this.lastStatus;
-      } catch (error) {
-        problem = error;
-      }
+  async waitFor(wanted: Wanted, milliseconds = 60_000): Promise<Event> {
+    const deadline = performance.now() + milliseconds;
+    for (;;) {
+      const { events } = this;
+      const found = events.find((event) => isWanted(event, wanted));
+      if (found !== undefined) return found;
+      const what = inspect(wanted, { breakLength: Infinity });
+      const last = events
+        .slice(-3)
+        .map(({ phase, kind, code, message }) => `${phase} ${kind} ${code ?? ""} ${message}`);
       if (this.#ended !== undefined)
-        throw new Error(`the machine ended (${this.#ended.how}) before ${what}`, { cause: problem });
-      if (performance.now() > end)
-        throw new Error(`no ${what} within ${milliseconds} ms`, { cause: problem });
+        throw new Error(
+          `the machine ended (${this.#ended.how}) before ${what}; last were ${last.join("; ")}`,
+        );
+      if (performance.now() > deadline)
+        throw new Error(`no ${what} within ${milliseconds} ms; last were ${last.join("; ")}`);
+      const end = events.find(
+        ({ phase, kind, message }) => phase === "agent" && kind === "note" && GAVE_UP.test(message),
+      );
+      if (end !== undefined) throw new Error(`${end.message} (${end.code}), before ${what}`);
       await pause(POLL);
     }
+  }
+
+  async reach(state: Status["state"], milliseconds?: number): Promise<Status> {
+    await this.waitFor({ phase: "agent", message: new RegExp(`^${state}(?:: |$)`, "u") }, milliseconds);
+    return this.status();
   }
 
   async powerCut(): Promise<GuestEnd> {
@@ -221,6 +258,7 @@ export class RunningNode implements TestNode {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#lastEvents = this.events;
     await this.#guest[Symbol.asyncDispose]();
     this.#resources.dispose();
   }

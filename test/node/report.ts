@@ -18,7 +18,7 @@ export function reportFailures(lab: () => Lab | undefined): void {
       console.log(indented(node.console.split("\n").slice(-CONSOLE_LINES).join("\n")));
       if (node.lastStatus !== undefined)
         console.log(indented(`status: ${JSON.stringify(node.lastStatus, undefined, 1)}`));
-      for (const event of node.lastEvents) console.log(indented(JSON.stringify(event)));
+      for (const event of node.events) console.log(indented(JSON.stringify(event)));
       const history = await lab()
         ?.history(node.name)
         .catch((error: unknown) => [String(error)]);

@@ -3,17 +3,9 @@
  * others, sealet's own, the executable, Kubernetes and its runtime. Nothing is built for a test: programs come from
  * set-up's cache by a read-only folder of the host, the few small files are laid into the guest's tmpfs.
  */
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import type { PhaseName } from "../../agent/boot/phase.ts";
 import { cacheFolder, root } from "../../image/artefact.ts";
 import { executable } from "../../image/image.ts";
 import { compiled } from "../../image/kubernetes.ts";
@@ -51,6 +43,9 @@ export interface Unit {
   readonly text: string;
 }
 
+/** In the guest's folder. */
+export const EVENTS_FILE = "events.jsonl";
+
 const CHANNEL: Unit = {
   name: "test-channel.service",
   text: `
@@ -62,6 +57,19 @@ Conflicts=shutdown.target
 ExecStart=/bin/bash /usr/lib/test-channel
 StandardOutput=journal
 KillMode=process
+`,
+};
+
+/** Copies the agent's events to the host as they come. */
+const EVENTS: Unit = {
+  name: "test-events.service",
+  text: `
+[Unit]
+DefaultDependencies=no
+Conflicts=shutdown.target
+[Service]
+ExecStartPre=/bin/mkdir -p -m 700 /run/sealet
+ExecStart=/bin/bash -c 'exec tail -n +1 -s 0.1 -F /run/sealet/events.jsonl > /guest/${EVENTS_FILE} 2> /dev/null'
 `,
 };
 
@@ -78,8 +86,15 @@ export interface Programs {
   readonly twinCa: string;
 }
 
+let built: Promise<Programs> | undefined;
+
 /** Built at the first call on a machine. */
 export async function programs(): Promise<Programs> {
+  built ??= build();
+  return built;
+}
+
+async function build(): Promise<Programs> {
   return {
     sealet: await executable(),
     kubernetes: await compiled("kubernetes"),
@@ -115,6 +130,8 @@ export function shares(stage: string): Share[] {
   ];
 }
 
+const isLaid = (path: string): boolean => !LEFT_OUT.some((pattern) => pattern.test(path));
+
 /** Lays everything that is not a program of the cache or Debian's into a folder. */
 export function stageRoot(stage: string, { programs: from, units, wanted, files }: RootOptions): void {
   const put = (path: string, text: string): void => {
@@ -126,9 +143,8 @@ export function stageRoot(stage: string, { programs: from, units, wanted, files 
     symlinkSync(target, join(stage, path));
   };
   const lay = (folder: string, to: string): void => {
-    const filter = (path: string): boolean => !LEFT_OUT.some((pattern) => pattern.test(path));
-    const options = { recursive: true, verbatimSymlinks: true, filter };
-    if (existsSync(join(root, folder))) cpSync(join(root, folder), join(stage, to), options);
+    const options = { recursive: true, verbatimSymlinks: true, filter: isLaid };
+    cpSync(join(root, folder), join(stage, to), options);
   };
   lay("image/system/overlay", "");
   lay("systemd", UNITS);
@@ -143,8 +159,9 @@ export function stageRoot(stage: string, { programs: from, units, wanted, files 
   for (const file of ["node", "twin.mjs"]) link(join(inGuest(from.twin), file), `run/twin/${file}`);
   put(`${UNITS}twin.service`, readFileSync(join(from.twin, "twin.service"), "utf8"));
   put("usr/lib/test-channel", CHANNEL_SCRIPT);
-  for (const { name, text } of [CHANNEL, ...units]) put(`${UNITS}${name}`, text);
-  for (const name of [CHANNEL.name, ...wanted]) link(`../${name}`, `${UNITS}sysinit.target.wants/${name}`);
+  for (const { name, text } of [CHANNEL, EVENTS, ...units]) put(`${UNITS}${name}`, text);
+  for (const name of [CHANNEL.name, EVENTS.name, ...wanted])
+    link(`../${name}`, `${UNITS}sysinit.target.wants/${name}`);
   for (const [path, text] of Object.entries(files)) put(path, text);
   chmodSync(stage, 0o755);
 }
@@ -179,4 +196,10 @@ export function initScript({ programs: { sealet } }: Pick<RootOptions, "programs
     "mount --make-rshared /",
     "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd",
   ].join("\n");
+}
+
+/** For `NodeOptions.files`: the agent stops after a phase and waits. */
+export function upTo(phase: PhaseName): Readonly<Record<string, string>> {
+  const start = `[Service]\nExecStart=\nExecStart=/usr/lib/sealet/sealet agent --until ${phase}\n`;
+  return { "/etc/systemd/system/sealet.service.d/until.conf": start };
 }
