@@ -3,13 +3,12 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { AuditEntry } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
 import type { ChainHead } from "../kms/audit.ts";
-import { socketOption } from "./nodes.ts";
+import { type SocketOption, socketOption } from "./kms-options.ts";
 import { type Output, type Style, fields, printable, table } from "./output.ts";
 
 const PAGE = 1000;
 
-interface ListOptions {
-  readonly socket: string;
+interface ListOptions extends SocketOption {
   readonly after: bigint;
   readonly limit?: number;
   readonly node?: string;

@@ -1,13 +1,10 @@
 /** `sealet kms`: sets a key service up, and runs it. */
 import { readFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { SealetError } from "../error.ts";
 import type { Setup } from "../kms/directory.ts";
+import { directoryOption } from "./kms-options.ts";
 import { type Output, fields } from "./output.ts";
-
-const DIRECTORY = "/var/lib/sealet-kms";
-const directoryOption = () =>
-  new Option("--dir <path>", "the KMS's directory").default(DIRECTORY).env("SEALET_KMS_DIR");
 
 interface InitOptions {
   readonly dir: string;

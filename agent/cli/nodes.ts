@@ -3,11 +3,8 @@ import { randomBytes } from "node:crypto";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { NodeRecord } from "../api/gen/sealet.ts";
+import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, type Style, fields, table } from "./output.ts";
-
-interface SocketOption {
-  readonly socket: string;
-}
 
 interface AddOptions extends SocketOption {
   readonly role: string;
@@ -16,12 +13,6 @@ interface AddOptions extends SocketOption {
   readonly endpoint?: string[];
 }
 
-export const OPERATOR_SOCKET = "/var/lib/sealet-kms/operator.sock";
-export const socketOption = () =>
-  new Option("--socket <path>", "the KMS's operator socket")
-    .default(OPERATOR_SOCKET)
-    .env("SEALET_KMS_SOCKET");
-
 export function registerNodes(program: Command, output: Output): void {
   const nodes = program.command("nodes").description("the cluster's nodes, as the KMS knows them");
   nodes
@@ -29,11 +20,7 @@ export function registerNodes(program: Command, output: Output): void {
     .description("enrol a node; writes the disk image with its initdata")
     .addOption(new Option("--role <role>").choices(["worker", "control-plane"]).default("worker"))
     .requiredOption("--out <file>", "where the initdata's disk image goes")
-    .addOption(
-      new Option("--key <file>", "the operator's private key")
-        .makeOptionMandatory()
-        .env("SEALET_OPERATOR_KEY"),
-    )
+    .addOption(keyOption())
     .option("--endpoint <host:port...>", "where this node finds the KMS; default: as the KMS is configured")
     .addOption(socketOption())
     .action(async (name: string, options: AddOptions) => {

@@ -1,9 +1,9 @@
 /** `sealet policy`: what decides a release. Signed by an operator, applied at the KMS, only ever newer. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { PolicyInfo } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
-import { OPERATOR_SOCKET, socketOption } from "./nodes.ts";
+import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, fields } from "./output.ts";
 
 export function registerPolicy(program: Command, output: Output): void {
@@ -20,11 +20,7 @@ export function registerPolicy(program: Command, output: Output): void {
   policy
     .command("sign <file>")
     .description("sign a policy")
-    .addOption(
-      new Option("--key <file>", "the operator's private key")
-        .makeOptionMandatory()
-        .env("SEALET_OPERATOR_KEY"),
-    )
+    .addOption(keyOption())
     .requiredOption("--out <file>", "where the signed policy goes")
     .action(async (file: string, { key, out }: { key: string; out: string }) => {
       const { openOperatorKey } = await import("./sign.ts");
@@ -48,7 +44,7 @@ export function registerPolicy(program: Command, output: Output): void {
     .command("apply <file>")
     .description("put a signed policy in force")
     .addOption(socketOption())
-    .action(async (file: string, { socket = OPERATOR_SOCKET }: { socket?: string }) => {
+    .action(async (file: string, { socket }: SocketOption) => {
       const { METHOD, withOperator } = await import("./operator-client.ts");
       const applied = await withOperator(socket, (ask) => ask(METHOD.applyPolicy, { policy: read(file) }));
       output.result(plain(applied), () => `Policy version ${applied.version} is in force`);
@@ -57,7 +53,7 @@ export function registerPolicy(program: Command, output: Output): void {
     .command("show")
     .description("the policy in force")
     .addOption(socketOption())
-    .action(async ({ socket = OPERATOR_SOCKET }: { socket?: string }) => {
+    .action(async ({ socket }: SocketOption) => {
       const { METHOD, withOperator } = await import("./operator-client.ts");
       const { parseEnvelope } = await import("../attest/dsse.ts");
       const info = await withOperator(socket, (ask) => ask(METHOD.getPolicy, {}));

@@ -1,14 +1,10 @@
 /** The operator's key and what it signs: DSSE v1 envelopes (Ed25519). The only place where sealet signs a file. */
 import { type KeyObject, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { preAuthEncoding } from "../attest/dsse.ts";
 import { SealetError } from "../error.ts";
 import { pem } from "../crypto/pem.ts";
 import { sha256Hex } from "../kms/signed-file.ts";
-
-export const DEFAULT_OPERATOR_KEY = join(homedir(), ".config/sealet/operator.key");
 
 export interface OperatorKey {
   readonly keyid: string;

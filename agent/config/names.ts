@@ -17,7 +17,6 @@ export const clusterName = z
   .regex(new RegExp(`^${LABEL}$`), "not a cluster name (lower case letters, digits and '-', at most 63)");
 
 export const role = z.enum(["worker", "control-plane"]);
-export type Role = z.infer<typeof role>;
 
 const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9](?:[-A-Za-z0-9.]{0,251}[A-Za-z0-9])?)$/;
 

@@ -100,6 +100,6 @@ export class PinnedCredentials extends ChannelCredentials {
 }
 
 /** The key that the peer proved to hold (RFC 8446 §4.4.3), or undefined without a certificate. */
-export function peerSpki(socket: TLSSocket): Buffer | undefined {
+function peerSpki(socket: TLSSocket): Buffer | undefined {
   return socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "der" });
 }

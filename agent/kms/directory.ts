@@ -15,8 +15,6 @@ import { podNetwork } from "./pod-network.ts";
 import { type RootKey, createRootKeyFile, readRootKeyFile } from "./root-key.ts";
 import type { OperatorKeys } from "./signed-file.ts";
 
-export const DEFAULT_DIRECTORY = "/var/lib/sealet-kms";
-
 export function pathsOf(directory: string) {
   return {
     configuration: join(directory, "kms.json"),
@@ -54,11 +52,11 @@ const schema = z.strictObject({
   kubelet: z.record(z.string(), z.json()),
 });
 
-export type KmsConfiguration = Readonly<z.infer<typeof schema>>;
+type KmsConfiguration = Readonly<z.infer<typeof schema>>;
 
 const KIND: DocumentKind = { what: "kms.json", code: "CONFIG_INVALID", maxBytes: 256 * 1024 };
 
-export const DEFAULTS = {
+const DEFAULTS = {
   listen: "[::]:7443",
   leaseSeconds: 300,
   nonceSeconds: 120,
@@ -140,7 +138,7 @@ export function openDirectory(directory: string): KmsDirectory {
 }
 
 /** @returns SPKI (DER) @throws CONFIG_INVALID */
-export function readOperatorKey(pem: Buffer): Buffer {
+function readOperatorKey(pem: Buffer): Buffer {
   try {
     const key = createPublicKey(pem);
     if (key.asymmetricKeyType === "ed25519") return key.export({ type: "spki", format: "der" });

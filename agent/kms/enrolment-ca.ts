@@ -12,7 +12,7 @@ import { pem } from "../crypto/pem.ts";
 import { SealetError } from "../error.ts";
 import { checkNames, readRequest } from "./csr.ts";
 
-export interface SignedPair {
+interface SignedPair {
   /** DER. */
   readonly client: Buffer;
   readonly serving: Buffer;

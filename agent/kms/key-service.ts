@@ -40,14 +40,14 @@ import type { State, Store } from "./store.ts";
 import { readKemPublicKey, wrap } from "./wrap.ts";
 
 /** What kubelet on a node needs to know of the cluster. */
-export interface ClusterFacts {
+interface ClusterFacts {
   readonly apiServers: readonly string[];
   /** JSON. */
   readonly kubeletConfiguration: string;
   podCidr(network: number): string;
 }
 
-export interface Limits {
+interface Limits {
   readonly leaseMs: number;
   readonly nonces: NonceLimits;
   readonly refusalsPerMinute: number;

@@ -16,7 +16,7 @@ export interface Trace {
   readonly detail: Record<string, unknown>;
 }
 
-export interface Decided<T> {
+interface Decided<T> {
   readonly action: AuditAction;
   readonly value: T;
   readonly record?: NodeRecord;

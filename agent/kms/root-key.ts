@@ -18,7 +18,7 @@ import { frame } from "../attest/report-data.ts";
 import { Secret } from "../../native/memory.ts";
 import { SealetError } from "../error.ts";
 
-export type Purpose = "disk-key" | "header-mac";
+type Purpose = "disk-key" | "header-mac";
 
 export interface KeyName {
   readonly cluster: string;
@@ -37,7 +37,7 @@ const ROOT_KEY_BYTES = 32;
 const SALT = Buffer.from("sealet/v1/key");
 
 /** @param key becomes the returned object's */
-export function rootKey(key: Secret): RootKey {
+function rootKey(key: Secret): RootKey {
   return {
     derive({ cluster, purpose, resource, generation }) {
       const number = Buffer.alloc(4);

@@ -3,7 +3,7 @@ import type { Evidence } from "../api/gen/sealet.ts";
 import type { Verdict } from "../attest/verdict.ts";
 import { SealetError } from "../error.ts";
 
-export interface Expectations {
+interface Expectations {
   /** 64 bytes. */
   readonly reportData: Uint8Array;
   readonly initdataSha256: Uint8Array;

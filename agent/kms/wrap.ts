@@ -9,7 +9,7 @@ import { UnsealSecrets } from "../api/gen/sealet.ts";
 const suite = new CipherSuite(KEM_MLKEM768_X25519, KDF_HKDF_SHA512, AEAD_AES_256_GCM);
 
 /** ML-KEM-768's 1184 bytes and X25519's 32. @see draft-ietf-hpke-pq §4 */
-export const KEM_PUBLIC_KEY_BYTES = 1216;
+const KEM_PUBLIC_KEY_BYTES = 1216;
 
 export interface Wrapped {
   readonly encapsulatedKey: Buffer;

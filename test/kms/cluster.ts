@@ -29,7 +29,7 @@ const vcek: Vek = twinCa.issue();
 const auxiliary = Buffer.from(certificateTable({ vcek: vcek.der }));
 
 /** Stands still relative to the system's clock, but for what a test adds. */
-export class TestClock {
+class TestClock {
   ahead = 0;
   readonly now = () => Date.now() + this.ahead;
 }
