@@ -55,9 +55,16 @@ export class Runner {
     const { journal, clock, signal, random = Math.random } = this.#options;
     const since = clock.monotonic();
     const durationMs = () => clock.monotonic() - since;
+    let last: SealetError | undefined;
     for (let attempts = 1; ; attempts++) {
       if (signal.aborted) return { end: "cancelled", phase: phase.name };
-      this.#states.set(phase.name, { state: "running", since, attempts });
+      // While it is tried again, why it did not work before is still what a person wants to know.
+      this.#states.set(
+        phase.name,
+        last === undefined
+          ? { state: "running", since, attempts }
+          : { state: "retrying", since, attempts, error: last },
+      );
       if (attempts === 1) journal.append({ phase: phase.name, kind: "started", message: "" });
       try {
         this.#demandNeeds(phase);
@@ -70,6 +77,7 @@ export class Runner {
       } catch (thrown) {
         if (signal.aborted) return { end: "cancelled", phase: phase.name };
         const error = asSealetError(thrown);
+        last = error;
         const { code, message } = error;
         if (!mayRetry(code, phase.retry, attempts)) {
           this.#states.set(phase.name, { state: "failed", durationMs: durationMs(), attempts, error });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { assert as holds, double, integer, property } from "fast-check";
 import { Journal } from "../../agent/boot/journal.ts";
-import type { Phase } from "../../agent/boot/phase.ts";
+import type { Phase, PhaseState } from "../../agent/boot/phase.ts";
 import { mayRetry, retryDelay } from "../../agent/boot/retry.ts";
 import { Runner } from "../../agent/boot/runner.ts";
 import { SealetError } from "../../agent/error.ts";
@@ -72,6 +72,26 @@ describe("phase runner", () => {
     await clock.until(() => runner.states.get("detect")?.state === "retrying");
     stop.abort();
     assert.deepEqual(await result, { end: "cancelled", phase: "detect" });
+  });
+
+  it("goes on telling why the last attempt failed while the next one runs", async () => {
+    const unreachable = new SealetError("KMS_UNREACHABLE", "Nobody answers");
+    const stop = new AbortController();
+    let seen: PhaseState | undefined;
+    const run: Phase["run"] = ({ number, signal }) => {
+      if (number === 1) return Promise.reject(unreachable);
+      seen = runner.states.get("detect");
+      return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
+    };
+    const { runner, clock } = runnerOf(
+      [phase({ retry: "while-it-heals", run, timeout: 60_000 })],
+      stop.signal,
+    );
+    const result = runner.run();
+    await clock.until(() => seen !== undefined);
+    assert.ok(seen?.state === "retrying" && seen.attempts === 2 && seen.error === unreachable);
+    stop.abort();
+    await result;
   });
 
   it("takes what is thrown and is no error of ours as a defect, once", async () => {
