@@ -5,10 +5,13 @@
  */
 import { spawnSync } from "node:child_process";
 import { createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
+import { existsSync } from "node:fs";
 import { cpus } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { appraise, AppraisalCache, type Appraisal } from "../../agent/attest/appraise.ts";
 import type { Crypto } from "../../agent/attest/crypto.ts";
+import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { right } from "../attest/snp/mutants.ts";
 import { appraise as appraiseTdx, ca as intel } from "../attest/tdx/twin.ts";
@@ -116,6 +119,30 @@ function openssl(algorithm: string, processes: number): number | undefined {
   return Number.isFinite(last) && last > 0 ? (last < 1 ? 1 / last : last) : undefined;
 }
 
+const base64 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString("base64");
+
+/** The peer's rate, where `test/differential/snp.ts` has built it. */
+function goSevGuest(): number | undefined {
+  const binary = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential", "go-sev-guest");
+  if (!existsSync(binary)) return undefined;
+  const files = right.collateral.snp.Genoa;
+  const input = JSON.stringify({
+    Product: "Genoa",
+    At: right.at / 1000,
+    Report: base64(right.evidence.report),
+    Vek: base64(parseCertificateTable(right.evidence.auxiliary).vcek),
+    Ark: base64(files?.ark),
+    Ask: base64(files?.ask),
+    Asvk: base64(files?.asvk),
+  });
+  const { stdout } = spawnSync(binary, ["-bench", "2"], {
+    input: `${input}\n`,
+    encoding: "utf8",
+    env: { ...process.env, GOMAXPROCS: "1" },
+  });
+  return Number(stdout) || undefined;
+}
+
 function child(pool: number): Results {
   const { stdout } = spawnSync(
     process.execPath,
@@ -142,9 +169,11 @@ async function main(): Promise<void> {
   for (const pool of [1, cpus().length]) {
     const speed = { "P-384": openssl("ecdsap384", pool), "P-256": openssl("ecdsap256", pool) };
     const found = child(pool);
+    const peer = pool === 1 ? goSevGuest() : undefined;
     console.log(
       `\n${pool === 1 ? "one thread" : `pool of ${pool}`}: OpenSSL's own speed: P-384 ${rate(speed["P-384"])}, P-256 ${rate(speed["P-256"])}`,
     );
+    if (peer !== undefined) console.log(`  go-sev-guest, cold          ${rate(peer)}`);
     const reference = { SNP: found["P-384 verify"] ?? 0, TDX: found["P-256 verify"] ?? 0 };
     for (const [name, value] of Object.entries(found)) {
       const kind = name.startsWith("SNP") ? "SNP" : name.startsWith("TDX") ? "TDX" : undefined;
