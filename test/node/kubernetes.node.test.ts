@@ -1,11 +1,12 @@
 /** The whole way: a machine is powered on and a pod runs on its node; with a KMS and a control plane on this machine. */
 import assert from "node:assert/strict";
+import { PHASES } from "../../agent/boot/phase.ts";
 import { POD_IMAGE } from "../../image/oci.ts";
 import type { StateDisk } from "./disk.ts";
 import { eventually, Lab, type Enrolled } from "./lab.ts";
 import { startNode, type TestNode } from "./node.ts";
 import { reportFailures } from "./report.ts";
-import { inGuest, programs } from "./root.ts";
+import { inGuest, programs, type Unit } from "./root.ts";
 import { phaseOf } from "./status.ts";
 
 const MEMORY = 1024;
@@ -39,6 +40,29 @@ function pod(name: string): string {
       volumes: [{ name: "data", hostPath }],
     },
   });
+}
+
+const KILLER_SCRIPT = "/usr/lib/test-killer";
+const KILLER: Unit = {
+  name: "test-killer.service",
+  text: `[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/bash ${KILLER_SCRIPT}\n`,
+};
+
+/** Kills an agent in each of the phases, the next one in the next; inside the guest, within milliseconds. */
+function killer(phases: readonly string[]): string {
+  return `
+    mkdir -p -m 700 /run/sealet
+    new=yes
+    tail -n +1 -s 0.01 -F /run/sealet/events.jsonl 2> /dev/null | for phase in ${phases.join(" ")}; do
+      while read -r event; do
+        case $event in
+          *' starts"'*) new=yes ;;
+          *'"phase":"'$phase'","kind":"started"'*) [ $new = no ] || break ;;
+        esac
+      done
+      new=no
+      read -r pid < /sys/fs/cgroup/system.slice/sealet.service/cgroup.procs && kill -KILL "$pid"
+    done`;
 }
 
 describe("a node of a Kubernetes cluster", function () {
@@ -139,5 +163,24 @@ describe("a node of a Kubernetes cluster", function () {
     assert.equal(stdout, "inactive\ninactive\ncontrol\n");
     await lab.applyPolicy();
     await node.powerCut();
+  });
+
+  it("I10 comes to the same end when its agent is killed in each phase of the first boot", async () => {
+    const other = await lab.addNode("node-2");
+    await using node = await startNode({
+      enrolled: other,
+      stateDisk: lab.blankDisk().file,
+      memory: MEMORY,
+      units: [KILLER],
+      files: { [KILLER_SCRIPT]: killer(PHASES) },
+    });
+    await ready(node);
+    const starts = node.events.filter(
+      ({ phase, message }) => phase === "agent" && message.endsWith("starts"),
+    );
+    assert.equal(starts.length, PHASES.length + 1);
+    assert.equal((await lab.record("node-2")).disk.state, "sealed");
+    assert.equal((await node.status()).failure, undefined);
+    await node.shutdown();
   });
 });

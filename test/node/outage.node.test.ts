@@ -96,43 +96,4 @@ describe("a node whose boot is disturbed", function () {
     assert.equal((await lab.record("synced")).disk.epoch, 2);
     await second.powerCut();
   });
-
-  it("I10 comes to the same end when its agent is killed in each phase", async () => {
-    const enrolled = await lab.addNode("killed");
-    const disk = lab.blankDisk();
-    const phases = ["configure", "detect", "measure", "attest", "unseal", "mount"];
-    // In the guest, so that the signal comes within milliseconds of the phase's start.
-    const kill = `
-      mkdir -p -m 700 /run/sealet
-      tail -n +1 -s 0.01 -F /run/sealet/events.jsonl 2> /dev/null | for phase in ${phases.join(" ")}; do
-        while read -r event; do
-          case $event in *'"phase":"'$phase'","kind":"started"'*) break ;; esac
-        done
-        systemctl kill --signal=KILL --kill-whom=main sealet.service
-      done`;
-    const units = [
-      {
-        name: "test-killer.service",
-        text: "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/bash /usr/lib/test-killer\n",
-      },
-    ];
-    await using node = await startNode({
-      enrolled,
-      stateDisk: disk.file,
-      units,
-      files: { ...files, "/usr/lib/test-killer": kill },
-    });
-    await node.waitFor({ message: /^Stopped after mount/u }, 100_000);
-    const starts = node.events.filter(
-      ({ phase, message }) => phase === "agent" && message.endsWith("starts"),
-    );
-    assert.equal(starts.length, phases.length + 1);
-    await node.output("echo kept > /var/lib/kept");
-    const { disk: record } = await lab.record("killed");
-    assert.equal(record.state, "sealed");
-    await node.shutdown();
-    await using second = await mounted(enrolled, disk);
-    assert.equal(await second.output("cat /var/lib/kept"), "kept\n");
-    await second.powerCut();
-  });
 });
