@@ -4,29 +4,23 @@ import { createNotifier } from "../../native/notify.ts";
 import { hardenProcess } from "../../native/memory.ts";
 import { asSealetError } from "../error.ts";
 import { attestVerifier } from "../kms/attest-verifier.ts";
-import { readDirectory } from "../collateral/directory.ts";
-import { pathsOf } from "../kms/directory.ts";
 import { startKms } from "../kms/server.ts";
 import type { Output } from "./output.ts";
 
 export async function serve(directory: string, listen: string | undefined, output: Output): Promise<void> {
   hardenProcess({ lockAll: false });
-  const { collateral: path } = pathsOf(directory);
-  let collateral = readDirectory(path);
-  const reload = () => {
-    try {
-      collateral = readDirectory(path);
-      output.note("Collateral was read again.");
-    } catch (error) {
-      output.error(asSealetError(error));
-    }
-  };
   await using kms = await startKms(directory, {
-    verifier: attestVerifier(() => collateral),
+    verifier: attestVerifier,
     report: (_request, error) => output.error(asSealetError(error)),
     ...(listen === undefined ? {} : { listen }),
   });
   using notifier = createNotifier(process.env);
+  const reload = () => {
+    kms.reloadCollateral().then(
+      () => output.note("Collateral was read again."),
+      (error: unknown) => output.error(asSealetError(error)),
+    );
+  };
   process.on("SIGHUP", reload);
   try {
     const result = { address: kms.address, socket: kms.socket, spkiSha256: kms.spkiSha256 };

@@ -14,6 +14,7 @@ export type AuditAction =
   | "renew"
   | "return" // a lease was given back, or ended by an operator
   | "policy"
+  | "collateral"
   | "node" // added, removed, its disk reset
   | "operator-refusal";
 

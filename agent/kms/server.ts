@@ -1,4 +1,7 @@
 /** Puts a KMS together from its directory and opens its doors. */
+import type { Collateral } from "../attest/appraise.ts";
+import { readDirectory } from "../collateral/directory.ts";
+import { CollateralInForce } from "./collateral-in-force.ts";
 import { SqliteStore } from "./sqlite.ts";
 import { openDirectory, pathsOf } from "./directory.ts";
 import { openCa } from "./enrolment-ca.ts";
@@ -12,7 +15,9 @@ import type { Store } from "./store.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface KmsOptions {
-  readonly verifier: Verifier;
+  readonly verifier: (collateral: () => Collateral) => Verifier;
+  /** Default: from the directory. */
+  readonly readCollateral?: () => Collateral;
   readonly report: ReportDefect;
   /** ms since 1970; default: the system's clock. */
   readonly now?: () => number;
@@ -27,20 +32,31 @@ export interface Kms extends AsyncDisposable {
   readonly address: string;
   readonly socket: string;
   readonly spkiSha256: Buffer;
+  /** Puts newer collateral in force. @throws COLLATERAL_ROLLED_BACK, CONFIG_INVALID */
+  reloadCollateral(): Promise<void>;
   close(): Promise<void>;
 }
 
 const DAY_MS = 86_400_000;
 
-/** @throws CONFIG_INVALID, STORE_FAILED (also where another KMS runs in this directory) */
+/** @throws CONFIG_INVALID, COLLATERAL_ROLLED_BACK, STORE_FAILED (also where another KMS runs in this directory) */
 export async function startKms(directory: string, options: KmsOptions): Promise<Kms> {
-  const { verifier, report, now = Date.now } = options;
+  const { report, now = Date.now } = options;
   const openStore = options.openStore ?? ((path, clock) => new SqliteStore(path, clock));
   const paths = pathsOf(directory);
   const { configuration, rootKey, tls, ca: authority, operators } = openDirectory(directory);
   const { cluster, endpoints, limits } = configuration;
+  // What was opened is closed again in reverse order, at the end or where something here fails.
+  await using opened = new AsyncDisposableStack();
+  opened.use(rootKey);
   // First of all that is shared: it holds the lock.
-  const store = openStore(paths.database, now);
+  const store = opened.adopt(openStore(paths.database, now), (open) => open.close());
+  const collateral = new CollateralInForce(
+    store,
+    options.readCollateral ?? (() => readDirectory(paths.collateral)),
+  );
+  await collateral.load();
+  const verifier = options.verifier(() => collateral.current);
   const ca = openCa(authority.certificate, authority.privateKey, configuration.certificateDays * DAY_MS);
   const spki = spkiOf(tls.certificate);
   const partOf = (network: number) => podCidr(configuration.podNetwork, network);
@@ -81,6 +97,7 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
     podCidr: partOf,
   });
   const operatorDoor = await openOperatorDoor(paths.socket, desk, report);
+  opened.defer(() => operatorDoor.close());
   const nodeDoor = await openNodeDoor(
     options.listen ?? configuration.listen,
     tls,
@@ -88,15 +105,14 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
     service,
     report,
   );
-  const close = async () => {
-    await Promise.all([nodeDoor.close(), operatorDoor.close()]);
-    await store.close();
-    rootKey[Symbol.dispose]();
-  };
+  opened.defer(() => nodeDoor.close());
+  const running = opened.move();
+  const close = () => running.disposeAsync();
   return {
     address: nodeDoor.address,
     socket: operatorDoor.address,
     spkiSha256,
+    reloadCollateral: () => collateral.load(),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -18,6 +18,7 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS node_holder ON node (holder) WHERE holder IS NOT NULL;
   CREATE TABLE IF NOT EXISTS policy (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS collateral (part TEXT PRIMARY KEY, issued INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS audit (
     sequence INTEGER PRIMARY KEY, time INTEGER NOT NULL, action TEXT NOT NULL, node TEXT NOT NULL,
     code TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL
@@ -110,6 +111,21 @@ export class SqliteStore implements Store {
       this.#sql.putPolicy.run(policy.version, policy.envelope);
       this.#append(audit);
       return () => resolve(true);
+    });
+  }
+
+  readCollateralTimes(): Promise<ReadonlyMap<string, number>> {
+    return this.#read(
+      () =>
+        new Map(this.#sql.collateral.all().map((row) => [text(row, "part"), Number(integer(row, "issued"))])),
+    );
+  }
+
+  putCollateralTimes(times: ReadonlyMap<string, number>, audit: AuditDraft): Promise<void> {
+    return this.#enqueue((resolve) => {
+      for (const [part, issued] of times) this.#sql.putCollateral.run(part, issued);
+      this.#append(audit);
+      return () => resolve();
     });
   }
 
@@ -234,6 +250,8 @@ const STATEMENTS = {
   policy: "SELECT version, envelope FROM policy ORDER BY version DESC LIMIT 1",
   policyVersion: "SELECT version FROM policy ORDER BY version DESC LIMIT 1",
   putPolicy: "INSERT INTO policy (version, envelope) VALUES (?, ?)",
+  collateral: "SELECT part, issued FROM collateral",
+  putCollateral: "INSERT OR REPLACE INTO collateral (part, issued) VALUES (?, ?)",
   auditAfter: "SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?",
   auditHead: "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1",
   putAudit:
@@ -256,6 +274,8 @@ function prepareAll(db: DatabaseSync): Record<keyof typeof STATEMENTS, Statement
     policy: prepare("policy"),
     policyVersion: prepare("policyVersion"),
     putPolicy: prepare("putPolicy"),
+    collateral: prepare("collateral"),
+    putCollateral: prepare("putCollateral"),
     auditAfter: prepare("auditAfter"),
     auditHead: prepare("auditHead"),
     putAudit: prepare("putAudit"),

@@ -46,6 +46,9 @@ export interface Store {
   decide<T>(name: string, decide: (state: State) => Outcome<T>): Promise<T>;
   /** Puts a policy in force, if it is newer. @returns whether it is in force now */
   replacePolicy(policy: StoredPolicy, audit: AuditDraft): Promise<boolean>;
+  /** When the newest collateral that was ever in force was issued, ms since 1970, by part. */
+  readCollateralTimes(): Promise<ReadonlyMap<string, number>>;
+  putCollateralTimes(times: ReadonlyMap<string, number>, audit: AuditDraft): Promise<void>;
   /** An entry by itself: a refusal that no record has a part in. @throws AUDIT_FAILED */
   audit(draft: AuditDraft): Promise<void>;
   close(): Promise<void>;

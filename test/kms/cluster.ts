@@ -6,6 +6,7 @@ import { SealetError } from "../../agent/error.ts";
 import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
 import { type OperatorKey, createOperatorKey, openOperatorKey } from "../../agent/cli/sign.ts";
 import type { AuditEntry, DiskFacts, Evidence, NodeRecord } from "../../agent/api/gen/sealet.ts";
+import type { Collateral } from "../../agent/attest/appraise.ts";
 import { type Policy, POLICY_PAYLOAD_TYPE } from "../../agent/attest/policy.ts";
 import { ENROLMENT_TYPE } from "../../agent/config/enrolment.ts";
 import { type Initdata, buildInitdata, initdataDigests, parseInitdata } from "../../agent/config/initdata.ts";
@@ -39,6 +40,7 @@ export class Cluster implements AsyncDisposable {
   readonly operator: OperatorKey;
   readonly clock = new TestClock();
   readonly defects: unknown[] = [];
+  collateral: Collateral = { snp: { Genoa: twinCa.collateral() } };
   kms: Kms;
 
   private constructor(directory: string, operator: OperatorKey, kms: Kms) {
@@ -68,9 +70,9 @@ export class Cluster implements AsyncDisposable {
   }
 
   async open(): Promise<void> {
-    const collateral = { snp: { Genoa: twinCa.collateral() } };
     this.kms = await startKms(this.directory, {
-      verifier: attestVerifier(() => collateral),
+      verifier: attestVerifier,
+      readCollateral: () => this.collateral,
       report: (_request, error) => this.defects.push(error),
       now: this.clock.now,
       listen: "127.0.0.1:0",
@@ -127,6 +129,7 @@ const nothing: Kms = {
   address: "",
   socket: "",
   spkiSha256: Buffer.alloc(32),
+  reloadCollateral: () => Promise.resolve(),
   close: () => Promise.resolve(),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };

@@ -4,7 +4,7 @@ import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
 import { followChain, GENESIS } from "../../agent/kms/audit.ts";
 import { amdCa, certificateTable } from "../twin/amd-ca.ts";
 import { Target } from "./attacker.ts";
-import { type Cluster, Machine, codeOf, policyVersion, sealed, twinEvidence } from "./cluster.ts";
+import { type Cluster, Machine, codeOf, policyVersion, sealed, twinCa, twinEvidence } from "./cluster.ts";
 
 describe("KMS under attack", () => {
   let target: Target;
@@ -45,6 +45,25 @@ describe("KMS under attack", () => {
       await assert.rejects(machine.unseal(), { code: "RELEASE_REFUSED", predicate: "disk.generation" });
       machine.disk = { ...sealed(old.uuid, 0n), state: "interrupted" };
       await assert.rejects(machine.unseal(), { code: "DISK_ROLLED_BACK" });
+    });
+  });
+
+  describe("I5 collateral", () => {
+    it("older than what was seen is refused, also after a restart", async () => {
+      cluster.collateral = issued("2026-06-01T00:00:00Z");
+      await cluster.kms.reloadCollateral();
+      cluster.collateral = issued("2026-05-01T00:00:00Z");
+      await assert.rejects(cluster.kms.reloadCollateral(), {
+        code: "COLLATERAL_ROLLED_BACK",
+        predicate: "snp.crl.Genoa",
+      });
+      assert.equal((await cluster.history()).at(-1), "operator-refusal COLLATERAL_ROLLED_BACK");
+      // What was in force still is.
+      await machine.start();
+      await cluster.kms.close();
+      await assert.rejects(cluster.open(), { code: "COLLATERAL_ROLLED_BACK" });
+      cluster.collateral = issued("2026-06-01T00:00:00Z");
+      await cluster.open();
     });
   });
 
@@ -142,3 +161,8 @@ describe("KMS under attack", () => {
     });
   });
 });
+
+function issued(iso: string): Cluster["collateral"] {
+  const crl = twinCa.crl({ thisUpdate: new Date(iso), nextUpdate: new Date("2030-01-01T00:00:00Z") });
+  return { snp: { Genoa: twinCa.collateral(crl) } };
+}

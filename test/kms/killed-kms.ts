@@ -35,14 +35,16 @@ function killing(store: Store): Store {
     auditHead: () => store.auditHead(),
     decide: (name, decide) => stepped(() => store.decide(name, decide)),
     replacePolicy: (policy, audit) => store.replacePolicy(policy, audit),
+    readCollateralTimes: () => store.readCollateralTimes(),
+    putCollateralTimes: (times, audit) => store.putCollateralTimes(times, audit),
     audit: (draft) => stepped(() => store.audit(draft)),
     close: () => store.close(),
   };
 }
 
-const collateral = { snp: { Genoa: twinCa.collateral() } };
 const kms = await startKms(directory, {
-  verifier: attestVerifier(() => collateral),
+  verifier: attestVerifier,
+  readCollateral: () => ({ snp: { Genoa: twinCa.collateral() } }),
   report: (request, error) => console.error(request, error),
   listen: "127.0.0.1:0",
   openStore: (path, now) => killing(new SqliteStore(path, now)),

@@ -34,6 +34,7 @@ describe("KMS, a node's life", () => {
     await second.connection.commit(unsealed.uuid, 2n, never);
     assert.equal((await cluster.record("w1")).epoch, 2n);
     assert.deepEqual(await cluster.history(), [
+      "collateral OK",
       "policy OK",
       "node OK",
       "release OK",
