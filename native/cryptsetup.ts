@@ -275,12 +275,6 @@ export class CryptDevice {
   }
 }
 
-/** Deactivates a device by name, whatever it was made from. @throws DISK_BUSY it is in use */
-export async function deactivate(name: string): Promise<void> {
-  const result = await run(library().functions.crypt_deactivate, null, name);
-  if (result < 0) throw failure("crypt_deactivate", result, []);
-}
-
 async function run(called: KoffiFunction, ...args: (Argument | object)[]): Promise<number> {
   return new Promise((resolve, reject) => {
     called.async(...args, (error: unknown, result: number) => {

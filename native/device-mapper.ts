@@ -4,13 +4,14 @@
  * Never decides what a table should be.
  * @see include/uapi/linux/dm-ioctl.h, interface 4.x
  */
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { SealetError, type Code } from "../agent/error.ts";
 import { ioctl } from "./ioctl.ts";
-import { DM_IOCTL, DM_TARGET_SPEC, iowr, Struct } from "./layout.ts";
+import { DM_IOCTL, DM_NAME_LIST, DM_TARGET_SPEC, iowr, Struct } from "./layout.ts";
 import { errnoName } from "./libc.ts";
 
 const COMMANDS = {
+  list: 2,
   create: 3,
   remove: 4,
   suspend: 6, // and resume, without the flag
@@ -23,9 +24,11 @@ type Command = keyof typeof COMMANDS;
 const FLAGS = {
   suspend: 1 << 1,
   table: 1 << 4,
+  active: 1 << 5,
   bufferFull: 1 << 8,
   skipLockfs: 1 << 10,
   noFlush: 1 << 11,
+  queryInactive: 1 << 12,
 } as const;
 
 export interface Target {
@@ -43,6 +46,8 @@ export interface Device {
   /** "254:3", as tables name it. */
   readonly number: string;
   readonly suspended: boolean;
+  /** Whether it has a live table; one without is not ready yet, or never got that far. */
+  readonly live: boolean;
   readonly openCount: number;
 }
 
@@ -116,6 +121,7 @@ function deviceOf({ header }: Answer): Device {
     path: `/dev/dm-${minor}`,
     number: `${major}:${minor}`,
     suspended: (header.get("flags") & FLAGS.suspend) !== 0,
+    live: (header.get("flags") & FLAGS.active) !== 0,
     openCount: header.get("open_count"),
   };
 }
@@ -185,9 +191,10 @@ export async function suspendDevice(name: string, freeze: boolean): Promise<void
   await control("suspend", { name, flags: FLAGS.suspend | (freeze ? 0 : FLAGS.skipLockfs) });
 }
 
-/** @throws DISK_BUSY it is in use */
+/** With the node that libdevmapper made for a device of its own. @throws DISK_BUSY it is in use */
 export async function removeDevice(name: string): Promise<void> {
   await control("remove", { name });
+  await rm(`/dev/mapper/${name}`, { force: true });
 }
 
 /** What the live targets say of themselves. */
@@ -195,9 +202,10 @@ export async function readStatus(name: string): Promise<readonly Target[]> {
   return decodeTargets(await control("status", { name, flags: FLAGS.noFlush }));
 }
 
-/** The live table. It shows no key where the key is in a keyring. */
-export async function readTable(name: string): Promise<readonly Target[]> {
-  return decodeTargets(await control("status", { name, flags: FLAGS.noFlush | FLAGS.table }));
+/** It shows no key where the key is in a keyring. @param which "loaded": what `resumeDevice` would make the live one */
+export async function readTable(name: string, which: "live" | "loaded" = "live"): Promise<readonly Target[]> {
+  const inactive = which === "loaded" ? FLAGS.queryInactive : 0;
+  return decodeTargets(await control("status", { name, flags: FLAGS.noFlush | FLAGS.table | inactive }));
 }
 
 /** To the target at sector 0; never with a secret in it. */
@@ -206,6 +214,20 @@ export async function sendMessage(name: string, message: string): Promise<void> 
   const payload = Buffer.alloc(8 + text.length); // struct dm_target_msg: u64 sector, then the text
   text.copy(payload, 8);
   await control("message", { name, payload });
+}
+
+/** The names of all devices. */
+export async function listDevices(): Promise<readonly string[]> {
+  const { header, bytes } = await control("list", { name: "" });
+  const names: string[] = [];
+  let data = bytes.subarray(header.get("data_start"));
+  for (;;) {
+    const device = new Struct(DM_NAME_LIST, data);
+    if (device.getWide("dev") === 0n) return names;
+    names.push(readText(data.subarray(DM_NAME_LIST.size)));
+    if (device.get("next") === 0) return names;
+    data = data.subarray(device.get("next"));
+  }
 }
 
 /** @returns undefined where there is no device of that name */

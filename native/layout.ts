@@ -162,6 +162,16 @@ export const DM_TARGET_SPEC = {
   ],
 } as const satisfies Layout;
 
+// include/uapi/linux/dm-ioctl.h: one device of a list; its name follows as a string
+export const DM_NAME_LIST = {
+  name: "struct dm_name_list",
+  size: 12,
+  rows: [
+    ["dev", 0, 8, "u64"],
+    ["next", 8, 4, "u32"],
+  ],
+} as const satisfies Layout;
+
 type Name<L extends Layout> = Exclude<L["rows"][number], readonly [string, number, number, "zero"]>[0];
 type NumberName<L extends Layout> = Extract<
   L["rows"][number],

@@ -83,7 +83,7 @@ const FSCK_OK = [0, 1] as const;
 const FSCK_CODES: Readonly<Record<number, Code>> = { 8: "DISK_IO", 32: "CANCELLED" };
 
 /** @throws FILESYSTEM_DAMAGED, DISK_IO */
-export async function checkFileSystem(path: string, signal: AbortSignal): Promise<void> {
+async function checkFileSystem(path: string, signal: AbortSignal): Promise<void> {
   const { status, output } = await run(FSCK, ["-p", path], signal);
   if (FSCK_OK.some((ok) => ok === status)) return;
   throw new SealetError(
@@ -114,6 +114,13 @@ export async function mountFileSystem(path: string, target: string): Promise<voi
   const name = errnoName(errno);
   const why = `The state disk can't be mounted at ${target}: ${name}.`;
   throw new SealetError(MOUNT_CODES[name] ?? "MOUNT_FAILED", why);
+}
+
+/** Checked, and mounted where nobody looks, until its mark is known to be right. */
+export async function stageFileSystem(path: string, folder: string, signal: AbortSignal): Promise<void> {
+  await checkFileSystem(path, signal);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await mountFileSystem(path, folder);
 }
 
 /** @throws DISK_BUSY a program has a file open in it */

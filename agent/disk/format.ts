@@ -20,10 +20,9 @@ import {
   LUKS2_COPY_BYTES,
   LUKS2_KEYSLOTS_BYTES,
   RECORD_OFFSETS,
-  RECORD_SLOT_BYTES,
 } from "./layout.ts";
 import { checkLuks2Header, PBKDF_ITERATIONS } from "./luks2-profile.ts";
-import { encodeRecord, sha256, type SealRecord, slotOf } from "./record.ts";
+import { blockOf, encodeRecord, sha256, type SealRecord, slotOf } from "./record.ts";
 import { activateCrypt, closeStack, cryptSectors, openTop, type StackOptions } from "./stack.ts";
 
 export interface FormatOrder {
@@ -57,7 +56,7 @@ export async function formatDisk(order: FormatOrder): Promise<SealRecord> {
   try {
     return await build(order);
   } catch (thrown) {
-    await closeStack(order.stack.name).catch(() => undefined); // the first failure is the one to tell
+    await closeStack(order.stack).catch(() => undefined); // the first failure is the one to tell
     throw thrown;
   }
 }
@@ -91,12 +90,6 @@ function recordOf(
     initialised: false,
     ...rest,
   };
-}
-
-function blockOf(record: Buffer): Buffer {
-  const block = Buffer.alloc(RECORD_SLOT_BYTES);
-  record.copy(block);
-  return block;
 }
 
 async function build(order: FormatOrder): Promise<SealRecord> {

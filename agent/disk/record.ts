@@ -8,7 +8,7 @@ import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { isZero } from "../attest/bytes.ts";
 import { frame } from "../attest/report-data.ts";
 import { SealetError } from "../error.ts";
-import type { Geometry } from "./layout.ts";
+import { type Geometry, RECORD_SLOT_BYTES } from "./layout.ts";
 
 type Kind = "magic" | "u8" | "u16" | "u32" | "u64" | "bytes" | "zero";
 
@@ -97,6 +97,13 @@ export function encodeRecord(record: SealRecord, header: Uint8Array, key: Uint8A
   macOf(bytes.subarray(0, MAC.offset), header, key).copy(bytes, MAC.offset);
   sha256(bytes.subarray(0, CHECKSUM.offset)).copy(bytes, CHECKSUM.offset);
   return bytes;
+}
+
+/** A record as a slot takes it: in a block of its own, zeros after it. */
+export function blockOf(record: Buffer): Buffer {
+  const block = Buffer.alloc(RECORD_SLOT_BYTES);
+  record.copy(block);
+  return block;
 }
 
 /** What a slot holds. "torn": not zero, and no whole record: a write that was cut, or damage, or another's data. */

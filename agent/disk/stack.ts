@@ -14,11 +14,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { CryptDevice, deactivate } from "../../native/cryptsetup.ts";
+import { CryptDevice } from "../../native/cryptsetup.ts";
 import {
   createDevice,
   type Device,
   findDevice,
+  listDevices,
   loadTable,
   readStatus,
   readTable,
@@ -38,6 +39,8 @@ export interface StackOptions {
   readonly name: string;
   /** The disk. */
   readonly path: string;
+  /** "254:16", the disk's. */
+  readonly number: string;
   readonly uuid: string;
 }
 
@@ -213,7 +216,9 @@ export async function finishIfInitialised(name: string): Promise<boolean> {
 /** What an agent of this boot left open. @returns the top device, if it is whole and this disk's */
 export async function findOpen({ name, uuid }: StackOptions): Promise<Device | undefined> {
   const top = await findDevice(name);
-  return top?.uuid === tagOf(uuid, "top") ? top : undefined;
+  if (top?.uuid !== tagOf(uuid, "top") || !top.live) return undefined;
+  await forbidDiscards(top); // it may have been killed before it did
+  return top;
 }
 
 /**
@@ -226,22 +231,41 @@ export async function finishExchange(name: string): Promise<void> {
   if (under?.suspended === false && (await findDevice(top))?.suspended === true) await resumeDevice(top);
 }
 
-/** Whether one of our devices of that name lies on this disk. */
+/** libcryptsetup's own, while it formats; one that is there was left by an agent that was killed. */
+const TEMPORARY = "temporary-cryptsetup-";
+
+/** The devices of ours, or left by us, that lie directly on this disk. @param disk its number */
+async function ownHolders(name: string, disk: string): Promise<readonly string[]> {
+  const ours = `${names(name).crypt}_dif`;
+  const candidates = (await listDevices()).filter(
+    (device) => device === ours || device.startsWith(TEMPORARY),
+  );
+  // A table that is loaded and not live yet holds the disk as well.
+  const tablesOf = async (device: string) => [
+    ...(await readTable(device, "live")),
+    ...(await readTable(device, "loaded")),
+  ];
+  const tables = await Promise.all(candidates.map(tablesOf));
+  return candidates.filter((_, index) =>
+    tables[index]?.some(({ parameters }) => parameters.split(" ").includes(disk)),
+  );
+}
+
+/** Whether it is our own devices that hold this disk. */
 export async function isOurs(name: string, disk: string): Promise<boolean> {
-  const integrity = `${names(name).crypt}_dif`;
-  if ((await findDevice(integrity)) === undefined) return false;
-  const table = await readTable(integrity);
-  return table.some(({ parameters }) => parameters.split(" ")[0] === disk);
+  return (await ownHolders(name, disk)).length > 0;
 }
 
 /**
- * From the top down; what is not there is not missed.
+ * From the top down, by device mapper alone, so that what was left half-made goes too; what is not there is not missed.
+ * With dm-crypt's device the volume key leaves the kernel.
  * @throws DISK_BUSY the file system is mounted, or a program has the device open
  */
-export async function closeStack(name: string): Promise<void> {
+export async function closeStack({ name, number }: StackOptions): Promise<void> {
   const { top, map, part, zero, crypt } = names(name);
-  for (const device of [top, zero, part, map]) await removeIfThere(device);
-  if ((await findDevice(crypt)) !== undefined) await patiently(() => deactivate(crypt));
+  for (const device of [top, zero, part, map, crypt]) await removeIfThere(device);
+  for (const device of await ownHolders(name, number)) await removeIfThere(device);
+  await removeIfThere(`${crypt}_dif`); // without a table it shows on no disk
 }
 
 async function removeIfThere(name: string): Promise<void> {

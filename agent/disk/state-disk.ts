@@ -13,33 +13,23 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
 import { type Device, findDevice } from "../../native/device-mapper.ts";
-import { sealedMemoryFile } from "../../native/memfd.ts";
 import { SealetError } from "../error.ts";
 import { classify, type Finding } from "./classify.ts";
-import { BlockDevice, findBySerial } from "./device.ts";
 import { decide, type DiskState, isHopeless } from "./decision.ts";
-import {
-  checkFileSystem,
-  mountFileSystem,
-  mountPoints,
-  readMark,
-  unmountFileSystem,
-  writeMark,
-} from "./filesystem.ts";
+import { BlockDevice, findBySerial } from "./device.ts";
+import { mountFileSystem, mountPoints, stageFileSystem, unmountFileSystem } from "./filesystem.ts";
 import { formatDisk } from "./format.ts";
 import { initialise } from "./initialise.ts";
-import { CIPHER, HEADER_AREA_BYTES, MIN_DISK_BYTES, RECORD_OFFSETS, RECORD_SLOT_BYTES } from "./layout.ts";
-import { bindingOf, checkMac, encodeRecord, type SealRecord, slotOf, type StoredRecord } from "./record.ts";
+import { CIPHER, HEADER_AREA_BYTES, MIN_DISK_BYTES } from "./layout.ts";
+import { openDisk } from "./open.ts";
+import { bindingOf, checkMac, type SealRecord, type StoredRecord } from "./record.ts";
 import {
   closeStack,
   findOpen,
   finishExchange,
   isOurs,
-  openCrypt,
-  openTop,
   type Progress,
   readProgress,
-  resumeStack,
   type StackOptions,
   suspendStack,
 } from "./stack.ts";
@@ -113,6 +103,7 @@ export class StateDisk {
   readonly #binding: Buffer;
   #seen: Seen | undefined;
   #path = "";
+  #number = "";
   #bytes = 0;
   #state = "unknown";
   /** The record that is on the disk since the last unseal. */
@@ -134,6 +125,7 @@ export class StateDisk {
     const { disk } = this.#options;
     this.#path = "path" in disk ? disk.path : await findBySerial(disk.serial);
     await using device = await this.#claim(this.#path);
+    this.#number = device.number;
     this.#bytes = device.bytes;
     if (device.bytes < MIN_DISK_BYTES) throw tooSmall(device.bytes);
     const area = await device.read(0, HEADER_AREA_BYTES);
@@ -196,10 +188,8 @@ export class StateDisk {
         found: String(keys.nextEpoch),
       });
     }
-    if (seen.finding.state === "interrupted") {
-      checkMac(seen.finding.record, Buffer.alloc(0), keys.headerMacKey);
-    }
-    await closeStack(this.#name); // what an agent of this boot left when it was killed in the middle
+    if (seen.finding.state === "interrupted") checkIntent(seen.finding.record, keys);
+    await closeStack(this.#stack(keys.uuid)); // what an agent of this boot left when it was killed in the middle
     this.#record = await formatDisk({
       stack: this.#stack(keys.uuid),
       area: seen.area,
@@ -211,74 +201,15 @@ export class StateDisk {
       signal,
     });
     this.#state = "sealed";
-    await this.#stage((await this.#top()).path, signal);
+    await stageFileSystem((await this.#top()).path, this.#staging, signal);
   }
 
   async #open(seen: Seen, keys: DiskKeys, signal: AbortSignal): Promise<void> {
     if (seen.finding.state !== "sealed") throw new SealetError("INTERNAL", "Only a sealed disk is opened.");
     const { record, header } = seen.finding;
-    checkMac(record, header, keys.headerMacKey);
-    const { nextEpoch } = keys;
-    if (nextEpoch !== record.epoch && nextEpoch !== record.epoch + 1n) {
-      throw new SealetError(
-        "DISK_ROLLED_BACK",
-        "The disk's epoch is not the one that the KMS goes on from.",
-        {
-          expected: `${nextEpoch - 1n} or ${nextEpoch}`,
-          found: String(record.epoch),
-        },
-      );
-    }
     const stack = this.#stack(record.uuid);
-    using memory = sealedMemoryFile("sealet-header", header);
     const adopted = seen.open ? await findOpen(stack) : undefined;
-    if (adopted?.suspended === true) await resumeStack(stack, memory, keys.diskKey);
-    if (adopted === undefined) {
-      await closeStack(this.#name);
-      try {
-        await openCrypt(stack, memory, keys.diskKey);
-        const how = { initialised: record.initialised, fresh: false };
-        await openTop(stack, record.geometry, how);
-      } catch (thrown) {
-        await closeStack(this.#name).catch(() => undefined); // the first failure is the one to tell
-        throw thrown;
-      }
-    }
-    try {
-      await this.#writeEpoch(record, header, keys, signal);
-    } catch (thrown) {
-      if (adopted === undefined) await this.#abandon();
-      throw thrown;
-    }
-  }
-
-  /** Mark, then record; the commit is the caller's. */
-  async #writeEpoch(
-    record: StoredRecord,
-    header: Buffer,
-    keys: DiskKeys,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const top = await this.#top();
-    const mountPoint = (await this.#mountedAt(top))[0] ?? (await this.#stage(top.path, signal));
-    const mark = await readMark(mountPoint);
-    if (mark.uuid !== record.uuid || (mark.epoch !== record.epoch && mark.epoch !== record.epoch + 1n)) {
-      throw new SealetError("DISK_ROLLED_BACK", "The data on the disk is of another time than its header.", {
-        expected: `${record.uuid}, epoch ${record.epoch}`,
-        found: `${mark.uuid}, epoch ${mark.epoch}`,
-      });
-    }
-    this.#record = record;
-    if (keys.nextEpoch === record.epoch) return; // it was written, and its commit was lost
-    if (mark.epoch !== keys.nextEpoch)
-      await writeMark(mountPoint, { uuid: record.uuid, epoch: keys.nextEpoch });
-    const initialised = record.initialised || (await readProgress(this.#name)) === undefined;
-    const next = { ...record, epoch: keys.nextEpoch, initialised };
-    const block = Buffer.alloc(RECORD_SLOT_BYTES);
-    encodeRecord(next, header, keys.headerMacKey).copy(block);
-    await using device = await BlockDevice.open(this.#path, "shared");
-    await device.write(RECORD_OFFSETS[slotOf(next.epoch)], block);
-    this.#record = next;
+    this.#record = await openDisk({ stack, record, header, keys, adopted, staging: this.#staging, signal });
   }
 
   /**
@@ -305,7 +236,7 @@ export class StateDisk {
     if (top !== undefined) {
       for (const { path } of (await mountPoints(top.number)).toReversed()) await unmountFileSystem(path);
     }
-    await closeStack(this.#name);
+    await closeStack(this.#stack(""));
   }
 
   /** The last resort: input and output stop and the volume key leaves the kernel, whoever still has files open. */
@@ -352,27 +283,13 @@ export class StateDisk {
   }
 
   #stack(uuid: string): StackOptions {
-    return { name: this.#name, path: this.#path, uuid };
+    return { name: this.#name, path: this.#path, number: this.#number, uuid };
   }
 
   async #top(): Promise<Device> {
     const top = await findDevice(this.#name);
     if (top === undefined) throw new SealetError("INTERNAL", "The state disk is not open.");
     return top;
-  }
-
-  /** Mounted where nobody looks, until its mark is known to be right. */
-  async #stage(path: string, signal: AbortSignal): Promise<string> {
-    await checkFileSystem(path, signal);
-    await mkdir(this.#staging, { recursive: true, mode: 0o700 });
-    await mountFileSystem(path, this.#staging);
-    return this.#staging;
-  }
-
-  /** Leaves nothing open of what this boot opened and then refused. Never throws: the refusal is the one to tell. */
-  async #abandon(): Promise<void> {
-    await unmountFileSystem(this.#staging).catch(() => undefined);
-    await closeStack(this.#name).catch(() => undefined);
   }
 
   /** Exclusively, unless it is our own devices that hold it. */
@@ -396,6 +313,16 @@ export class StateDisk {
       found: `another's, disk ${uuid}`,
     });
   }
+}
+
+/** @throws HEADER_TAMPERED, DISK_UNEXPECTED: then no KMS of ours allowed that format */
+function checkIntent(intent: StoredRecord, { headerMacKey, generation }: DiskKeys): void {
+  checkMac(intent, Buffer.alloc(0), headerMacKey);
+  if (intent.generation === generation) return;
+  throw new SealetError("DISK_UNEXPECTED", "The format that was cut is of another key generation.", {
+    expected: String(generation),
+    found: String(intent.generation),
+  });
 }
 
 const tooSmall = (bytes: number) =>

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
-import { CryptDevice, deactivate } from "../../native/cryptsetup.ts";
+import { CryptDevice } from "../../native/cryptsetup.ts";
 import { findDevice } from "../../native/device-mapper.ts";
 import { memoryFile, sealedMemoryFile } from "../../native/memfd.ts";
 
@@ -60,7 +60,7 @@ describe("libcryptsetup", function () {
     await assert.rejects(device.load(), { code: "NATIVE_FAILED", message: /crypt_load failed with EINVAL/ });
     await assert.rejects(device.format({ ...FORMAT, cipher: "none-such" }), { message: /none-such/ });
     await assert.rejects(CryptDevice.init("/dev/none"), { code: "NATIVE_FAILED" });
-    await assert.rejects(deactivate("none-such"), { code: "NATIVE_FAILED" });
+    await assert.rejects(device.deactivate("none-such"), { code: "NATIVE_FAILED" });
   });
 
   it("reads and writes tokens", async () => {

@@ -5,6 +5,7 @@ import { open } from "node:fs/promises";
 import {
   createDevice,
   findDevice,
+  listDevices,
   loadTable,
   readStatus,
   readTable,
@@ -33,6 +34,9 @@ describe("device mapper", () => {
       ["zero", "error", "zero"],
     );
     assert.deepEqual(await findDevice("test"), device);
+    await createDevice("other", "", [zero(0, 8)]);
+    assert.deepEqual((await listDevices()).toSorted(), ["other", "test"]);
+    await removeDevice("other");
   });
 
   it("changes a table under an open device", async () => {
@@ -60,6 +64,7 @@ describe("device mapper", () => {
   it("removes", async () => {
     await removeDevice("test");
     assert.equal(await findDevice("test"), undefined);
+    assert.deepEqual(await listDevices(), []);
     await assert.rejects(removeDevice("test"), { code: "NATIVE_FAILED" });
   });
 });
