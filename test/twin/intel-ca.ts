@@ -318,6 +318,28 @@ export function pem(...certificates: readonly Uint8Array[]): string {
     .join("");
 }
 
+/** Authority and subject key identifier and CRL distribution point, as genuine PCK certificates have them. */
+function identifiers(issuer: KeyObject, subject: KeyObject): Uint8Array[] {
+  const id = (key: KeyObject): Uint8Array => createHash("sha1").update(spkiOf(key).subarray(-65)).digest();
+  const url = Buffer.from(
+    "https://api.trustedservices.intel.com/sgx/certification/v4/pckcrl?ca=platform&encoding=der",
+  );
+  return [
+    der.extension("2.5.29.35", der.sequence(der.tlv(0x80, id(issuer)))),
+    der.extension(
+      "2.5.29.31",
+      der.sequence(der.sequence(der.context(0, der.context(0, der.tlv(0x86, url))))),
+    ),
+    der.extension("2.5.29.14", der.octets(id(subject))),
+  ];
+}
+
+const ROOT_CRL_URL = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der";
+const ROOT_CRL_POINT = der.extension(
+  "2.5.29.31",
+  der.sequence(der.sequence(der.context(0, der.context(0, der.tlv(0x86, Buffer.from(ROOT_CRL_URL)))))),
+);
+
 export class IntelCa {
   readonly root: Issued;
   readonly platform: Issued;
@@ -342,6 +364,7 @@ export class IntelCa {
         ca: true,
         pathLength: 1,
         usage,
+        extensions: (list) => [...list, ROOT_CRL_POINT],
       },
       {},
     );
@@ -373,13 +396,19 @@ export class IntelCa {
 
   pck(options: PckOptions = {}): Pck {
     const kind = options.kind ?? "platform";
+    const key = newKey();
     const issued = certificate(
       {
         subject: "Intel SGX PCK Certificate",
         issuer: CA_NAME[kind],
         serial: SERIAL.pck,
         signer: this[kind].key,
-        extensions: (list) => [...list, sgxExtension(options)],
+        extensions: (list) => [
+          ...list,
+          sgxExtension(options),
+          ...identifiers(this[kind].key, options.key ?? key),
+        ],
+        key,
       },
       options,
     );

@@ -1,0 +1,209 @@
+/**
+ * Differs from go-tdx-guest over genuine quotes, the twin's right and wrong ones, and mutants: `node
+ * test/differential/tdx.ts [COUNT]`. Both get the same quote, collateral and time; here the policy checks nothing but what
+ * the other's `verify` speaks of, too. It prints how the two answers go together, and fails where we accept what the peer
+ * refuses, unless that is known and reasoned below. Needs Go; its module is fetched and built into the cache.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import * as fc from "fast-check";
+import { hex, utf8 } from "../../agent/attest/bytes.ts";
+import { POLICY_ATTRIBUTES } from "../../agent/attest/tdx/attributes.ts";
+import { tdxPolicy } from "../../agent/attest/tdx/policy.ts";
+import { verifyTdx, type TdxCollateral } from "../../agent/attest/tdx/verify.ts";
+import { failures } from "../../agent/attest/verdict.ts";
+import { parsePemCertificates } from "../../agent/attest/x509.ts";
+import { nodeCrypto } from "../../agent/crypto/node.ts";
+import { COLLATERAL_CASES } from "../attest/tdx/cases-collateral.ts";
+import { QUOTE_CASES } from "../attest/tdx/cases-quote.ts";
+import { GENUINE, vector } from "../attest/tdx/genuine.ts";
+import { ca, COLLATERAL } from "../attest/tdx/twin.ts";
+import { pem, TWIN_TIME } from "../twin/intel-ca.ts";
+
+/** What the peer refuses and we accept, by its message, with the reason why we do. */
+const KNOWN: readonly (readonly [message: RegExp, why: string])[] = [
+  [/quote format not supported/, "quotes of version 5 are Intel's too; the peer reads version 4 alone"],
+  [
+    /FMSPC from PCK Certificate.* is not equal to FMSPC value/,
+    "Intel writes the FMSPC's hexadecimal digits in either case; the peer compares the text",
+  ],
+];
+
+interface Sample {
+  readonly from: string;
+  readonly quote: Uint8Array;
+  readonly collateral: TdxCollateral;
+  readonly at: number;
+  readonly root: Uint8Array;
+  readonly pckCrlChain: string;
+}
+
+const [ROOT] = [vector("dcap-qvl/trust/TrustedRootCA.der")];
+const GENUINE_CRL_CHAIN = utf8(vector("go-tdx-guest/testdata/pckCrlIssuerChain.pem"), "chain");
+const [, GENUINE_ROOT] = parsePemCertificates(GENUINE_CRL_CHAIN);
+const TWIN_CRL_CHAIN = pem(ca.platform.der, ca.root.der);
+
+const genuine: Sample[] = (
+  [
+    ["dcap-qvl/near/quote.bin", "near", "2025-09-15"],
+    ["dcap-qvl/near/quote.bin", "near", "2025-10-15"],
+    ["dcap-qvl/near/quote.bin", "near", "2025-08-15"],
+    ["dcap-qvl/sample/tdx_quote", "b0c0", "2025-07-01"],
+    ["dcap-qvl/sample/quote-from-tappd.bin", "b0c0", "2025-07-01"],
+    ["dcap-qvl/sample/tdx_quote_outdated", "outdated", "2026-03-01"],
+    ["go-tdx-guest/testdata/ccel/cos-113-tdx-quote.dat", "october2025", "2025-10-25"],
+    ["go-tdx-guest/testdata/quote_v5_sample.dat", "outdated", "2026-03-01"],
+    ["go-tdx-guest/testdata/tdx_prod_quote_SPR_E4.dat", "june2023", "2023-06-20"],
+    ["trustee/tdx/tdx_quote_4.dat", "june2023", "2023-06-20"],
+    ["x-automata-dcap/quotes/alibaba_quote_5.dat", "outdated", "2026-03-01"],
+    ["x-automata-dcap/samples/quotev4.bin", "june2025", "2025-06-25"],
+  ] as const
+).map(([file, collateral, at]) => ({
+  from: `genuine ${file}`,
+  quote: vector(file),
+  collateral: GENUINE[collateral],
+  at: Date.parse(at),
+  root: GENUINE_ROOT?.der ?? ROOT,
+  pckCrlChain: GENUINE_CRL_CHAIN,
+}));
+
+const twin = { collateral: COLLATERAL, at: TWIN_TIME, root: ca.root.der, pckCrlChain: TWIN_CRL_CHAIN };
+
+const right: Sample[] = [
+  { ...twin, from: "twin v4", quote: ca.quote() },
+  { ...twin, from: "twin v5 type 2", quote: ca.quote({ version: 5, bodyType: 2 }) },
+  { ...twin, from: "twin v5 type 3", quote: ca.quote({ version: 5, bodyType: 3 }) },
+  { ...twin, from: "twin v5 type 4", quote: ca.quote({ version: 5, bodyType: 4 }) },
+  { ...twin, from: "twin with zeros after it", quote: ca.quote({ trailing: new Uint8Array(100) }) },
+];
+
+const wrong: Sample[] = [...QUOTE_CASES, ...COLLATERAL_CASES].map(([code, what, { quote = {}, input }]) => ({
+  ...twin,
+  from: `case ${code}: ${what}`,
+  quote: typeof quote === "function" ? quote() : ca.quote(quote),
+  collateral: input?.().collateral ?? COLLATERAL,
+}));
+
+function mutants(count: number, seed: number): Sample[] {
+  const bases = [ca.quote(), ca.quote({ version: 5, bodyType: 3 })];
+  const edits = fc.array(fc.tuple(fc.nat({ max: 8191 }), fc.nat({ max: 255 })), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  return fc
+    .sample(fc.tuple(fc.constantFrom(...bases), edits), { seed, numRuns: count })
+    .map(([base, changes]) => {
+      const quote = base.slice();
+      for (const [at, value] of changes) quote[at % quote.length] = value;
+      return { ...twin, from: "mutant", quote };
+    });
+}
+
+function build(): string {
+  const folder = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential");
+  const binary = join(folder, "go-tdx-guest");
+  mkdirSync(folder, { recursive: true });
+  const options = { cwd: join(import.meta.dirname, "go-tdx-guest"), stdio: "inherit" } as const;
+  if (spawnSync("go", ["build", "-trimpath", "-o", binary, "."], options).status !== 0)
+    throw new Error("go-tdx-guest does not build");
+  return binary;
+}
+
+const base64 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString("base64");
+
+function askPeer(binary: string, samples: readonly Sample[]): string[] {
+  const lines = samples.map(({ quote, collateral, at, root, pckCrlChain }) => {
+    const documents = [...collateral.tcbInfo].map(([fmspc, { body, issuerChain }]) => [
+      fmspc,
+      { Body: base64(body), Chain: base64(issuerChain) },
+    ]);
+    return JSON.stringify({
+      At: Math.floor(at / 1000),
+      Quote: base64(quote),
+      Root: base64(root),
+      TcbInfo: Object.fromEntries(documents),
+      QeIdentity: {
+        Body: base64(collateral.qeIdentity?.body),
+        Chain: base64(collateral.qeIdentity?.issuerChain),
+      },
+      RootCrl: base64(collateral.rootCrl),
+      PckCrl: base64(collateral.pckCrl.platform),
+      PckCrlChain: base64(Buffer.from(pckCrlChain)),
+    });
+  });
+  const { stdout, status } = spawnSync(binary, {
+    input: `${lines.join("\n")}\n`,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  if (status !== 0) throw new Error("the peer failed");
+  return stdout.trimEnd().split("\n");
+}
+
+const crypto = nodeCrypto();
+const unchecked = { unchecked: "not the point" };
+
+async function ours({ quote, collateral, at, root }: Sample): Promise<string[]> {
+  const policy = tdxPolicy.parse({
+    root: { sha256: hex(await crypto.digest("sha256", root)), reason: "given to both" },
+    tcb: {
+      accepted: ["UpToDate"],
+      minimumDate: unchecked,
+      minimumEvaluationDataNumber: 1,
+      advisories: unchecked,
+    },
+    collateral: unchecked,
+    platform: { allowed: unchecked, denied: [], configuration: unchecked },
+    attributes: { required: [], allowed: POLICY_ATTRIBUTES },
+    xfam: { allowed: "0xffffffffffffffff" },
+    mrSeam: unchecked,
+    mrTd: unchecked,
+    mrConfigId: unchecked,
+    mrOwner: unchecked,
+    mrOwnerConfig: unchecked,
+    rtmr: [unchecked, unchecked, unchecked, unchecked],
+    serviceTd: "none",
+    devices: "none",
+    eventLog: unchecked,
+  });
+  const verdict = await verifyTdx({
+    quote,
+    collateral,
+    policy,
+    at,
+    expect: { reportData: unchecked },
+    crypto,
+  });
+  return verdict.accepted ? [] : failures(verdict);
+}
+
+const samples = [
+  ...genuine,
+  ...right,
+  ...wrong,
+  ...mutants(Number(process.argv[2] ?? 2000), Number(process.argv[3] ?? 1)),
+];
+const theirs = askPeer(build(), samples);
+const table = new Map<string, number>();
+let bad = 0;
+for (const [i, sample] of samples.entries()) {
+  const failed = await ours(sample);
+  const their = theirs[i] ?? "nothing";
+  const us = failed.length === 0 ? "accepted" : `refused: ${failed[0] ?? ""}`;
+  const them = their === "accepted" ? "accepted" : their.includes("PANIC") ? "panics" : "refused";
+  const known = KNOWN.find(([message]) => message.test(their));
+  if (failed.length === 0 && them !== "accepted") {
+    if (known === undefined) bad++;
+    console.log(
+      `We alone accept ${sample.from}: ${their}${known === undefined ? "" : `\n  because ${known[1]}`}`,
+    );
+  }
+  if (failed.length > 0 && them === "accepted" && sample.from !== "mutant")
+    console.log(`The peer alone accepts ${sample.from}; we refuse: ${failed.join(", ")}`);
+  const row = `${sample.from.split(" ")[0]?.padEnd(8) ?? ""} we ${us.padEnd(36)} peer ${them}`;
+  table.set(row, (table.get(row) ?? 0) + 1);
+}
+for (const [row, times] of [...table].toSorted(([a], [b]) => a.localeCompare(b)))
+  console.log(`${String(times).padStart(6)}  ${row}`);
+if (bad > 0) process.exitCode = 1;
