@@ -2,18 +2,12 @@
  * grpc.reflection.v1: tools such as grpcurl learn the services from the server. The same for everybody who may call;
  * nothing in it is secret.
  */
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import {
-  type FileDescriptorProto,
-  FileDescriptorProtoSchema,
-  FileDescriptorSetSchema,
-} from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
-import { FILE_DESCRIPTOR_SET } from "./gen/descriptors.ts";
-import {
-  type ServerReflectionRequest,
-  type ServerReflectionResponse,
-  type ServerReflectionServer,
+import type { Descriptors } from "./descriptor-files.ts";
+import type {
+  ServerReflectionRequest,
+  ServerReflectionResponse,
+  ServerReflectionServer,
 } from "./gen/reflection.ts";
 
 type Answer = Pick<
@@ -23,45 +17,38 @@ type Answer = Pick<
 
 /** @param services full names of what this server serves */
 export function reflection(services: readonly string[]): ServerReflectionServer {
-  const { file: files } = fromBinary(FileDescriptorSetSchema, Buffer.from(FILE_DESCRIPTOR_SET, "base64"));
-  const symbols = new Map(files.flatMap((file) => symbolsOf(file).map((symbol) => [symbol, file] as const)));
-  const answer = (request: ServerReflectionRequest): Answer => {
-    if (request.listServices !== undefined) {
-      return { listServicesResponse: { service: services.map((name) => ({ name })) } };
-    }
-    if (request.fileByFilename !== undefined) {
-      return fileResponse(files.find((file) => file.name === request.fileByFilename));
-    }
-    if (request.fileContainingSymbol !== undefined) {
-      return fileResponse(symbols.get(request.fileContainingSymbol));
-    }
-    // proto3 has no extensions.
-    return notFound;
-  };
   return {
     serverReflectionInfo: (call) => {
-      call.on("data", (request: ServerReflectionRequest) => {
-        call.write({ validHost: request.host, originalRequest: request, ...answer(request) });
-      });
-      call.on("end", () => call.end());
+      // Read when somebody asks, which on most nodes nobody does: the agent starts without it.
+      const files = import("./descriptor-files.ts").then(({ descriptors }) => descriptors());
+      let answered = Promise.resolve();
+      const inTurn = (step: (descriptors: Descriptors) => void) => {
+        answered = answered.then(async () => step(await files));
+      };
+      call.on("data", (request: ServerReflectionRequest) =>
+        inTurn((descriptors) => {
+          const response = answer(request, services, descriptors);
+          call.write({ validHost: request.host, originalRequest: request, ...response });
+        }),
+      );
+      call.on("end", () => inTurn(() => call.end()));
     },
   };
 }
 
-function fileResponse(file: FileDescriptorProto | undefined): Answer {
-  if (file === undefined) return notFound;
-  const bytes = Buffer.from(toBinary(FileDescriptorProtoSchema, file));
-  return { fileDescriptorResponse: { fileDescriptorProto: [bytes] } };
+function answer(request: ServerReflectionRequest, services: readonly string[], files: Descriptors): Answer {
+  if (request.listServices !== undefined) {
+    return { listServicesResponse: { service: services.map((name) => ({ name })) } };
+  }
+  if (request.fileByFilename !== undefined) return fileResponse(files.byName.get(request.fileByFilename));
+  if (request.fileContainingSymbol !== undefined) {
+    return fileResponse(files.bySymbol.get(request.fileContainingSymbol));
+  }
+  // proto3 has no extensions.
+  return fileResponse(undefined);
 }
 
-const notFound: Answer = { errorResponse: { errorCode: status.NOT_FOUND, errorMessage: "Not known here" } };
-
-/** A file's services, their methods, and messages, by full name: what is asked for in practice. */
-function symbolsOf(file: FileDescriptorProto): string[] {
-  const full = (name: string) => `${file.package}.${name}`;
-  const services = file.service.flatMap((service) => [
-    full(service.name),
-    ...service.method.map((method) => full(`${service.name}.${method.name}`)),
-  ]);
-  return [...services, ...file.messageType.map((message) => full(message.name))];
+function fileResponse(file: Buffer | undefined): Answer {
+  if (file !== undefined) return { fileDescriptorResponse: { fileDescriptorProto: [file] } };
+  return { errorResponse: { errorCode: status.NOT_FOUND, errorMessage: "Not known here" } };
 }

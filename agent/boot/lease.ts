@@ -21,6 +21,9 @@ export interface KeeperOptions<Renewed extends HeldLease> {
 
 type Lease = Session["lease"];
 
+/** Milliseconds; also what keeps the waits from becoming ever shorter. */
+const SHORTEST_WAIT = 1000;
+
 export class LeaseKeeper<Renewed extends HeldLease> {
   readonly #options: KeeperOptions<Renewed>;
   #stop: AbortController | undefined;
@@ -88,7 +91,9 @@ export class LeaseKeeper<Renewed extends HeldLease> {
           const error = asSealetError(thrown);
           if (signal.aborted || RETRY[error.code] === "never") throw error;
           last = error;
-          const delay = retryDelay(attempts, random());
+          // The nearer the end, the more often: a KMS that comes back just before it must not be missed.
+          const rest = lease.heldUntil - clock.monotonic();
+          const delay = Math.min(retryDelay(attempts, random()), Math.max(SHORTEST_WAIT, rest / 4));
           const message = `${error.message}; again in ${(delay / 1000).toFixed(1)} s`;
           journal.append({ phase: "lease", kind: "retried", code: error.code, message });
           await clock.sleep(delay, signal);

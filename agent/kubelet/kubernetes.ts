@@ -77,10 +77,10 @@ export async function startKubernetes(
   for (const [path, mode] of FOLDERS) mkdirSync(path, { recursive: true, mode });
   const changed = writeConfiguration(enrolment);
   await services.start(CONTAINERD, signal);
-  await importPauseImage(signal);
-  // One that an earlier agent of this boot started goes on, and its pods with it.
-  const restart = changed && (await services.isActive(KUBELET, signal));
-  await (restart ? services.restart(KUBELET, signal) : services.start(KUBELET, signal));
+  // One that an earlier agent of this boot started goes on, and its pods with it, unless it has to read anew.
+  const kubelet = changed ? services.restart(KUBELET, signal) : services.start(KUBELET, signal);
+  // No pod needs the image before kubelet is up, and both take their time.
+  await Promise.all([kubelet, importPauseImage(signal)]);
   await untilHealthy(signal);
   return "containerd runs, kubelet is healthy";
 }

@@ -7,10 +7,10 @@ const SYSTEMCTL = "/usr/bin/systemctl";
 export interface Services {
   /** Returns when the unit is ready. One that runs is left alone. @throws SERVICE_FAILED */
   start(unit: string, signal: AbortSignal): Promise<void>;
+  /** The same, but one that runs is stopped first. @throws SERVICE_FAILED */
   restart(unit: string, signal: AbortSignal): Promise<void>;
   /** Returns when none of them runs. @throws SERVICE_FAILED */
   stop(units: readonly string[], signal: AbortSignal): Promise<void>;
-  isActive(unit: string, signal: AbortSignal): Promise<boolean>;
   /** The machine is powered off or rebooted: shutdown.target is active or queued. */
   isGoingDown(signal: AbortSignal): Promise<boolean>;
 }
@@ -26,7 +26,6 @@ export function systemd(systemctl = SYSTEMCTL): Services {
     start: (unit, signal) => demand(["start", unit], signal),
     restart: (unit, signal) => demand(["restart", unit], signal),
     stop: (units, signal) => demand(["stop", ...units], signal),
-    isActive: async (unit, signal) => (await runProgram(systemctl, ["is-active", unit], signal)).code === 0,
     isGoingDown: async (signal) => {
       const { stdout } = await runProgram(systemctl, ["is-system-running"], signal);
       return stdout.trim() === "stopping";
