@@ -318,19 +318,21 @@ export function pem(...certificates: readonly Uint8Array[]): string {
     .join("");
 }
 
+/** RFC 5280 §4.2.1.2, method 1. */
+const keyIdOf = (key: KeyObject): Uint8Array => createHash("sha1").update(spkiOf(key).subarray(-65)).digest();
+
 /** Authority and subject key identifier and CRL distribution point, as genuine PCK certificates have them. */
 function identifiers(issuer: KeyObject, subject: KeyObject): Uint8Array[] {
-  const id = (key: KeyObject): Uint8Array => createHash("sha1").update(spkiOf(key).subarray(-65)).digest();
   const url = Buffer.from(
     "https://api.trustedservices.intel.com/sgx/certification/v4/pckcrl?ca=platform&encoding=der",
   );
   return [
-    der.extension("2.5.29.35", der.sequence(der.tlv(0x80, id(issuer)))),
+    der.extension("2.5.29.35", der.sequence(der.tlv(0x80, keyIdOf(issuer)))),
     der.extension(
       "2.5.29.31",
       der.sequence(der.sequence(der.context(0, der.context(0, der.tlv(0x86, url))))),
     ),
-    der.extension("2.5.29.14", der.octets(id(subject))),
+    der.extension("2.5.29.14", der.octets(keyIdOf(subject))),
   ];
 }
 
