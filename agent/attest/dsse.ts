@@ -3,8 +3,9 @@
  * is given out only after a signature of a trusted key held; nothing else in the envelope is to be believed.
  */
 import { fromBase64 } from "./base64.ts";
-import { concat, hex, utf8 } from "./bytes.ts";
+import { concat, hex } from "./bytes.ts";
 import type { Crypto } from "./crypto.ts";
+import { parseJson } from "./json.ts";
 import { attempt, Malformed, type Result } from "./malformed.ts";
 
 const MAX_ENVELOPE = 4 * 1024 * 1024;
@@ -27,7 +28,7 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Uint8
 export function parseEnvelope(bytes: Uint8Array, what = "DSSE envelope"): Result<Envelope> {
   return attempt(() => {
     if (bytes.length > MAX_ENVELOPE) throw new Malformed("TOO_LARGE", what, 0, `over ${MAX_ENVELOPE} bytes`);
-    const fields = object(parseJson(utf8(bytes, what), what), what, ["payload", "payloadType", "signatures"]);
+    const fields = object(parseJson(bytes, what), what, ["payload", "payloadType", "signatures"]);
     const { payload, payloadType, signatures } = fields;
     if (typeof payload !== "string" || typeof payloadType !== "string" || !Array.isArray(signatures))
       throw new Malformed("UNEXPECTED", what, 0, "payload, payloadType or signatures is of another type");
@@ -44,15 +45,6 @@ export function parseEnvelope(bytes: Uint8Array, what = "DSSE envelope"): Result
       }),
     };
   });
-}
-
-/** JSON.parse with a typed refusal. Duplicate keys are the last's; so sign what you parse, and parse what was signed. */
-function parseJson(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Malformed("ENCODING", what, 0, "not JSON");
-  }
 }
 
 function object(value: unknown, what: string, keys: readonly string[]): Record<string, unknown> {

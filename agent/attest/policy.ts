@@ -3,7 +3,7 @@
  * into a type that can't be incomplete. Unknown keys fail, and every problem is reported at once with its path.
  */
 import * as z from "zod";
-import { utf8 } from "./bytes.ts";
+import { parseJson } from "./json.ts";
 import { attempt, describeRefusal } from "./malformed.ts";
 import { azurePolicy } from "./azure/policy.ts";
 import { ccaPolicy } from "./cca/policy.ts";
@@ -47,15 +47,8 @@ export type ParsedPolicy =
 /** @param bytes JSON, UTF-8 */
 export function parsePolicy(bytes: Uint8Array): ParsedPolicy {
   if (bytes.length > MAX_POLICY) return problem(`over ${MAX_POLICY} bytes`);
-  const text = attempt(() => utf8(bytes, "policy"));
-  if (!text.ok) return problem(describeRefusal(text.refusal));
-  let value: unknown;
-  try {
-    value = JSON.parse(text.value);
-  } catch (thrown) {
-    return problem(thrown instanceof Error ? thrown.message : "not JSON");
-  }
-  return checkPolicy(value);
+  const value = attempt(() => parseJson(bytes, "policy"));
+  return value.ok ? checkPolicy(value.value) : problem(describeRefusal(value.refusal));
 }
 
 /** A policy that is an object already. */

@@ -1,9 +1,11 @@
 /** DSSE envelopes, report data, verdicts: small modules that much depends on. */
 import assert from "node:assert/strict";
 import { createHash, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
+import * as fc from "fast-check";
 import { toBase64 } from "../../agent/attest/base64.ts";
 import { keyId, openEnvelope, parseEnvelope, preAuthEncoding } from "../../agent/attest/dsse.ts";
 import { evidenceReportData, frame, reportData, type Binding } from "../../agent/attest/report-data.ts";
+import { parseJson } from "../../agent/attest/json.ts";
 import { Checks, failures } from "../../agent/attest/verdict.ts";
 import { webCrypto } from "../../agent/attest/webcrypto.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
@@ -79,7 +81,7 @@ describe("DSSE", () => {
     ["payload of another type", bytes({ ...good, payload: 1 }), /another type/],
     ["payload in base64url", bytes({ ...good, payload: "_-==" }), /not a base64 digit/],
     ["a list", bytes([]), /not a JSON object/],
-    ["no JSON", new TextEncoder().encode("{"), /not JSON/],
+    ["no JSON", new TextEncoder().encode("{"), /JSON/],
     ["no UTF-8", Uint8Array.of(0xff), /not UTF-8/],
     ["over the limit", new Uint8Array(4 * 1024 * 1024 + 1), /over/],
   ];
@@ -101,6 +103,41 @@ const framed = (data: Uint8Array): Buffer => {
   length.writeUInt32BE(data.length);
   return Buffer.concat([length, data]);
 };
+
+const parse = (text: string): unknown => parseJson(new TextEncoder().encode(text), "file");
+
+describe("strict JSON", () => {
+  const GOOD = [
+    '{"a":{"a":1},"b":[{"a":1},{"a":2}],"c":"a","d":["a","a"]}',
+    '["a","a"]',
+    '"a"',
+    "1",
+    '{"a":"\\"a\\":1,{"}',
+  ];
+  for (const text of GOOD) it(`reads ${text}`, () => assert.deepEqual(parse(text), JSON.parse(text)));
+
+  const TWICE = [
+    '{"a":1,"a":2}',
+    '{"a":1,"\\u0061":2}',
+    '{"x":[{"a":1,"b":{},"a":1}]}',
+    '{"a":{},"b":1,"a":[]}',
+  ];
+  for (const text of TWICE)
+    it(`refuses ${text}`, () => assert.throws(() => parse(text), { code: "DUPLICATE" }));
+
+  it("refuses what is no JSON, or too deep", () => {
+    assert.throws(() => parse("{a:1}"), { code: "ENCODING" });
+    assert.throws(() => parse("[".repeat(100) + "]".repeat(100)), { code: "TOO_LARGE" });
+  });
+
+  it("agrees with JSON.parse on every value", () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 6 }), (value) =>
+        assert.deepEqual(parse(JSON.stringify(value)), JSON.parse(JSON.stringify(value))),
+      ),
+    );
+  });
+});
 
 describe("report data", () => {
   const binding: Binding = {
