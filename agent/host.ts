@@ -4,10 +4,11 @@
  */
 import { readFileSync } from "node:fs";
 import { cpus, release, uptime } from "node:os";
-import { mem } from "systeminformation";
 import type { Host } from "./api/gen/sealet.ts";
 
 export async function hostFacts(): Promise<Host> {
+  // Not loaded at the start: only a status asks for it.
+  const { mem } = await import("systeminformation");
   const memory = await mem();
   const processors = cpus();
   return {
