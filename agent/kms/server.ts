@@ -74,9 +74,9 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
     operators,
     spki,
     limits: {
-      leaseMs: configuration.leaseSeconds * 1000,
+      leaseMs: Math.round(configuration.leaseSeconds * 1000),
       nonces: {
-        lifetimeMs: configuration.nonceSeconds * 1000,
+        lifetimeMs: Math.round(configuration.nonceSeconds * 1000),
         perPeer: limits.noncesPerPeer,
         total: limits.nonces,
       },

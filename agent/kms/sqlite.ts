@@ -154,7 +154,9 @@ export class SqliteStore implements Store {
   #put(record: NodeRecord): void {
     const { name, lease, podNetwork } = record;
     const held = lease === null ? [null, null] : [lease.holder, lease.expires];
-    this.#sql.putNode.run(name, ...held, podNetwork, JSON.stringify(record));
+    const json = JSON.stringify(record);
+    parseRecord(json); // What could not be read again is not written.
+    this.#sql.putNode.run(name, ...held, podNetwork, json);
   }
 
   #append(draft: AuditDraft): void {
