@@ -6,7 +6,6 @@
 import {
   chmodSync,
   cpSync,
-  existsSync,
   lstatSync,
   mkdirSync,
   readFileSync,
@@ -171,11 +170,14 @@ function placeOwnFiles(flavour: Flavour, parts: Parts, tree: string): void {
       chmodSync(join(tree, path), path === "etc/shadow" ? 0o600 : 0o644);
 }
 
-/** systemd/ has units, drop-ins and the files of sysusers and tmpfiles side by side. */
+/** Of systemd/ what a node runs; the key service is not in its image. */
+const UNITS = ["sealet.service", "containerd.service", "kubelet.service", "multi-user.target.wants"];
+
 function placeUnits(tree: string): void {
-  const systemd = join(root, "systemd");
-  if (!existsSync(systemd)) return;
-  cpSync(systemd, join(tree, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
+  for (const unit of UNITS) {
+    const to = join(tree, "usr/lib/systemd/system", unit);
+    cpSync(join(root, "systemd", unit), to, { recursive: true, verbatimSymlinks: true });
+  }
 }
 
 interface Partition {

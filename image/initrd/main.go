@@ -112,6 +112,9 @@ func main() {
 	if err := loadDrivers(sysroot); err != nil {
 		die("drivers: %v", err)
 	}
+	if err := mountScratch(sysroot); err != nil {
+		die("scratch: %v", err)
+	}
 	if err := announceCards(sysroot); err != nil {
 		die("network cards: %v", err)
 	}
