@@ -234,17 +234,17 @@ export async function finishExchange(name: string): Promise<void> {
 /** libcryptsetup's own, while it formats; one that is there was left by an agent that was killed. */
 const TEMPORARY = "temporary-cryptsetup-";
 
+/** A table that is loaded and not live yet holds a disk as well. */
+async function tablesOf(device: string): Promise<readonly Target[]> {
+  return [...(await readTable(device, "live")), ...(await readTable(device, "loaded"))];
+}
+
 /** The devices of ours, or left by us, that lie directly on this disk. @param disk its number */
 async function ownHolders(name: string, disk: string): Promise<readonly string[]> {
   const ours = `${names(name).crypt}_dif`;
   const candidates = (await listDevices()).filter(
     (device) => device === ours || device.startsWith(TEMPORARY),
   );
-  // A table that is loaded and not live yet holds the disk as well.
-  const tablesOf = async (device: string) => [
-    ...(await readTable(device, "live")),
-    ...(await readTable(device, "loaded")),
-  ];
   const tables = await Promise.all(candidates.map(tablesOf));
   return candidates.filter((_, index) =>
     tables[index]?.some(({ parameters }) => parameters.split(" ").includes(disk)),
