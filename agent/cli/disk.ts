@@ -2,14 +2,14 @@
 import type { Command } from "commander";
 import type { Disk } from "../api/gen/sealet.ts";
 import { type Output, type Style, fields } from "./output.ts";
-import { type SocketOptions, onSocket } from "./socket.ts";
+import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
 import { size } from "./words.ts";
 
 export function registerDisk(program: Command, output: Output): void {
-  onSocket(program, "disk", "the state disk as the agent found and opened it").action(
-    async ({ socket }: SocketOptions) => {
+  onAgent(program, "disk", "the state disk as the agent found and opened it").action(
+    async (options: AgentOptions) => {
       const { METHOD, askAgent } = await import("./node-client.ts");
-      const disk = await askAgent(socket, METHOD.getDisk, {});
+      const disk = await askAgent(agentAddress(options), METHOD.getDisk, {});
       output.result(disk, (style) => diskText(disk, style));
     },
   );

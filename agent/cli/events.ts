@@ -2,25 +2,29 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Event } from "../api/gen/sealet.ts";
 import { type Output, type Style, printable } from "./output.ts";
-import { type SocketOptions, onSocket } from "./socket.ts";
+import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
 import { coloured, duration } from "./words.ts";
 
-interface EventsOptions extends SocketOptions {
+interface EventsOptions extends AgentOptions {
   readonly follow: boolean;
   readonly after?: bigint;
 }
 
 export function registerEvents(program: Command, output: Output): void {
-  onSocket(program, "events", "what happened in this boot, in order")
+  onAgent(program, "events", "what happened in this boot, in order")
     .option("-f, --follow", "wait for more", false)
     .option("--after <number>", "only what came after the event of this number", sequence)
-    .action(async ({ socket, follow, after = 0n }: EventsOptions) => {
+    .action(async ({ follow, after = 0n, ...agent }: EventsOptions) => {
       const { watchAgent } = await import("./node-client.ts");
       const stop = new AbortController();
       const end = () => stop.abort();
       process.once("SIGINT", end);
       try {
-        for await (const event of watchAgent(socket, { afterSequence: after, follow }, stop.signal)) {
+        for await (const event of watchAgent(
+          agentAddress(agent),
+          { afterSequence: after, follow },
+          stop.signal,
+        )) {
           output.result(event, (style) => eventText(event, style));
         }
       } finally {

@@ -4,9 +4,9 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Evidence } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
 import { type Output, type Style, fields, toJson } from "./output.ts";
-import { type SocketOptions, onSocket } from "./socket.ts";
+import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
 
-interface EvidenceOptions extends SocketOptions {
+interface EvidenceOptions extends AgentOptions {
   readonly nonce: Buffer;
   readonly out?: string;
 }
@@ -15,14 +15,14 @@ interface EvidenceOptions extends SocketOptions {
 const TIMEOUT = 70_000;
 
 export function registerEvidence(program: Command, output: Output): void {
-  onSocket(program, "evidence", "ask this machine's TEE for evidence, for 'sealet verify'")
+  onAgent(program, "evidence", "ask the machine's TEE for evidence, for 'sealet verify'")
     .requiredOption("--nonce <hex>", "1 to 64 bytes of the verifier's", hexBytes)
     .option("--out <file>", "write it there, as 'sealet verify' reads it")
-    .action(async ({ socket, nonce, out }: EvidenceOptions) => {
+    .action(async ({ nonce, out, ...agent }: EvidenceOptions) => {
       const { METHOD, askAgent } = await import("./node-client.ts");
       const { evidenceReportData } = await import("../attest/report-data.ts");
       const { nodeCrypto } = await import("../crypto/node.ts");
-      const evidence = await askAgent(socket, METHOD.getEvidence, { nonce }, TIMEOUT);
+      const evidence = await askAgent(agentAddress(agent), METHOD.getEvidence, { nonce }, TIMEOUT);
       const reportData = Buffer.from(await evidenceReportData(nodeCrypto(), nonce));
       const result = { ...evidence, reportData };
       if (out !== undefined) write(out, JSON.stringify(toJson(result)));

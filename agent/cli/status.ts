@@ -2,14 +2,14 @@
 import type { Command } from "commander";
 import type { Disk, Failure, Status } from "../api/gen/sealet.ts";
 import { type Output, type Style, fields, printable, table } from "./output.ts";
-import { type SocketOptions, onSocket } from "./socket.ts";
+import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
 import { coloured, duration, instant, size } from "./words.ts";
 
 export function registerStatus(program: Command, output: Output): void {
-  onSocket(program, "status", "what this node is, how far it came, and what stands in its way").action(
-    async ({ socket }: SocketOptions) => {
+  onAgent(program, "status", "what this node is, how far it came, and what stands in its way").action(
+    async (options: AgentOptions) => {
       const { METHOD, askAgent } = await import("./node-client.ts");
-      const status = await askAgent(socket, METHOD.getStatus, {});
+      const status = await askAgent(agentAddress(options), METHOD.getStatus, {});
       output.result(status, (style) => statusText(status, style));
     },
   );

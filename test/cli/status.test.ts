@@ -1,12 +1,12 @@
 /** The commands on the socket: against an agent's real API, what is printed, to where, and with which exit code. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { Health } from "../../agent/api/health.ts";
 import type { NodeView } from "../../agent/api/node-service.ts";
-import { type Listener, SERVED, serveSocket } from "../../agent/api/server.ts";
+import { type Listener, SERVED, serveSocket, serveTls } from "../../agent/api/server.ts";
 import { statusOf } from "../../agent/api/status-view.ts";
 import { Journal } from "../../agent/boot/journal.ts";
 import { PHASES, type PhaseName, type PhaseState } from "../../agent/boot/phase.ts";
@@ -15,6 +15,7 @@ import { Output, printable, toJson } from "../../agent/cli/output.ts";
 import { runProgram } from "../../agent/cli/program.ts";
 import { duration, size } from "../../agent/cli/words.ts";
 import { REMEDY, SealetError } from "../../agent/error.ts";
+import { testCa } from "../api/test-ca.ts";
 import { VirtualClock } from "../boot/virtual-clock.ts";
 
 class Screen {
@@ -102,6 +103,33 @@ describe("sealet status", () => {
       assert.equal(status.state, "failed");
       assert.equal(status.failure.code, "HEADER_TAMPERED");
       assert.equal(status.phases[0]?.durationMs, 12);
+    }
+  });
+
+  it("asks another machine's agent over mutual TLS, under the name of its certificate", async () => {
+    const ca = testCa();
+    const file = (name: string, content: Buffer) => {
+      const path = join(folder, name);
+      writeFileSync(path, content);
+      return path;
+    };
+    const admin = ca.issue({ CN: "admin", O: "system:masters" }, "client");
+    const credentials = [
+      ...["--ca", file("ca.crt", ca.certificate)],
+      ...["--cert", file("admin.crt", admin.certificate), "--key", file("admin.key", admin.privateKey)],
+    ];
+    const identity = { ...ca.issue({ CN: "worker-1" }, "serving"), clusterCa: ca.certificate };
+    const tls = await serveTls({ host: "127.0.0.1", port: 0, identity, view, health: new Health(SERVED) });
+    try {
+      const address = ["--address", `127.0.0.1:${tls.port}`];
+      const right = await run("status", ...address, "--node", "localhost", ...credentials);
+      assert.match(right.out, /worker-1/);
+      const wrong = await run("status", ...address, "--node", "worker-2", ...credentials);
+      assert.equal(wrong.exit, EXIT_CODE.SERVICE_FAILED);
+      const without = await run("status", ...address, "--node", "localhost");
+      assert.equal(without.exit, EXIT_CODE.USAGE);
+    } finally {
+      await tls.close();
     }
   });
 
