@@ -57,7 +57,10 @@ export function registerPolicy(program: Command, output: Output): void {
       const { METHOD, withOperator } = await import("./operator-client.ts");
       const { parseEnvelope } = await import("../attest/dsse.ts");
       const info = await withOperator(socket, (ask) => ask(METHOD.getPolicy, {}));
-      if (info.version === 0n) throw new SealetError("NOT_SERVING", "No policy is in force");
+      if (info.version === 0n) {
+        output.result({ version: 0 }, () => "No policy is in force: nothing is released");
+        return;
+      }
       const envelope = parseEnvelope(info.policy, "policy");
       if (!envelope.ok) throw new SealetError("POLICY_INVALID", envelope.refusal.why);
       const content: unknown = JSON.parse(Buffer.from(envelope.value.payload).toString());

@@ -1,6 +1,8 @@
 /** Age, explanations, roots: the invariants of the key service that no other file here attacks. */
 import assert from "node:assert/strict";
+import { POLICY_PAYLOAD_TYPE } from "../../agent/attest/policy.ts";
 import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
+import { ENROLMENT_TYPE } from "../../agent/config/enrolment.ts";
 import { followChain, GENESIS } from "../../agent/kms/audit.ts";
 import { amdCa, certificateTable } from "../twin/amd-ca.ts";
 import { Target } from "./attacker.ts";
@@ -25,6 +27,23 @@ describe("KMS under attack", () => {
       const { version } = await withOperator(cluster.kms.socket, (ask) => ask(METHOD.getPolicy, {}));
       assert.equal(version, 5n);
       assert.equal((await cluster.audit()).at(-1)?.code, "POLICY_ROLLED_BACK");
+    });
+
+    it("a policy that is invalid, or not signed by an operator, does not come into force", async () => {
+      const apply = (policy: Buffer) =>
+        withOperator(cluster.kms.socket, (ask) => ask(METHOD.applyPolicy, { policy }));
+      const payload = Buffer.from(JSON.stringify({ ...policyVersion(7), tees: {} }));
+      await assert.rejects(apply(cluster.operator.sign(POLICY_PAYLOAD_TYPE, payload)), {
+        code: "POLICY_INVALID",
+      });
+      const good = Buffer.from(JSON.stringify(policyVersion(7)));
+      await assert.rejects(apply(cluster.operator.sign(ENROLMENT_TYPE, good)), { code: "SIGNATURE_INVALID" });
+      await assert.rejects(apply(good), { code: "SIGNATURE_INVALID" });
+      assert.deepEqual((await cluster.history()).slice(-3), [
+        "operator-refusal POLICY_INVALID",
+        "operator-refusal SIGNATURE_INVALID",
+        "operator-refusal SIGNATURE_INVALID",
+      ]);
     });
 
     it("an older copy of the disk is refused", async () => {

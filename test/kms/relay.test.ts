@@ -5,7 +5,7 @@ import { KmsService, UnsealBody } from "../../agent/api/gen/sealet.ts";
 import { createIdentity, spkiOf } from "../../agent/kms/identity.ts";
 import { createKemKey, unwrap } from "../../agent/kms/wrap.ts";
 import { Attacker, Target, forgeRequest } from "./attacker.ts";
-import { type Cluster, type Machine, codeOf, sealed } from "./cluster.ts";
+import { type Cluster, type Machine, blank, codeOf, sealed } from "./cluster.ts";
 
 describe("KMS, relays and replays", () => {
   let target: Target;
@@ -108,6 +108,22 @@ describe("KMS, relays and replays", () => {
       using again = new Attacker(cluster, attacker.identity);
       await target.refused(again.unseal(good), "NONCE_INVALID");
     });
+  });
+
+  it("refuses keys to wrap to that are none, and disks that are not described", async () => {
+    const disk = blank();
+    const uuid = globalThis.crypto.randomUUID();
+    for (const [body, predicate] of [
+      [{ kemPublicKey: Buffer.alloc(1215) }, "kem_public_key"],
+      [{ kemPublicKey: Buffer.alloc(1216, 0xff) }, "kem_public_key"],
+      [{ disk: undefined }, "disk"],
+      [{ disk: { ...disk, state: "new" } }, "disk.state"],
+      [{ disk: { ...disk, state: "sealed" } }, "disk.uuid"],
+      [{ disk: { ...disk, uuid: "x" } }, "disk.uuid"],
+      [{ disk: { ...sealed(uuid, 1n), headerDigest: Buffer.alloc(31) } }, "disk.header_digest"],
+      [{ disk: sealed(uuid, 2n ** 53n) }, "disk.epoch"],
+    ] as const)
+      await target.refused(attacker.unseal(await target.forge({ body })), "REQUEST_INVALID", predicate);
   });
 
   it("I1 the answer opens for no other request", async () => {
