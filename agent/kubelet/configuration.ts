@@ -126,6 +126,8 @@ export function containerdConfiguration(): string {
       "io.containerd.cri.v1.images": { pinned_images: { sandbox: PAUSE_IMAGE } },
       "io.containerd.cri.v1.runtime": {
         containerd: { default_runtime_name: "runc", runtimes: { runc } },
+        // Pods' network namespaces are mounts: by default in /var/run, which on the state disk would keep it busy.
+        netns_mounts_under_state_dir: true,
         cni: { bin_dirs: [PLACES.cniPrograms], conf_dir: `${PLACES.configuration}/cni` },
       },
       "io.containerd.server.v1.grpc": { address: PLACES.containerdSocket },

@@ -4,6 +4,7 @@ export const CONTAINERD = "containerd.service";
 export const KUBELET = "kubelet.service";
 
 export const PLACES = {
+  stateDisk: "/var",
   /** Configuration, written at each boot. */
   configuration: "/run/sealet/kubernetes",
   containerdSocket: "/run/containerd/containerd.sock",

@@ -10,7 +10,8 @@ import { PLACES } from "./places.ts";
 
 /** Control groups (version 2) with the pods' processes, and with containerd's shims, which outlive it. */
 const GROUPS = ["kubepods.slice", "system.slice/containerd.service"];
-const PREFIXES = [PLACES.containerdState, PLACES.kubelet, PLACES.containerd];
+/** Below the state disk everything, whoever mounted it: pods' volumes, what a runtime of another version puts there. */
+const PREFIXES = [PLACES.containerdState, PLACES.stateDisk];
 const POLL = 20;
 const PATIENCE = 5000;
 

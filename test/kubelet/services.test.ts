@@ -151,9 +151,11 @@ describe("mounts of pods", () => {
       "41 40 0:51 / /var/lib/kubelet/pods/a/volumes/token/with\\040space rw - tmpfs tmpfs rw",
       "42 22 0:52 / /run/containerd/io.containerd.runtime.v2.task/k8s.io/b/rootfs rw - overlay overlay rw",
       "43 22 0:53 / /run/containerdx rw - tmpfs tmpfs rw",
+      "44 30 0:4 net:[4026532126] /var/run/netns/cni-a rw - nsfs nsfs rw",
       "",
     ].join("\n");
-    assert.deepEqual(mountsBelow(mountinfo, ["/run/containerd", "/var/lib/kubelet"]), [
+    assert.deepEqual(mountsBelow(mountinfo, ["/run/containerd", "/var"]), [
+      "/var/run/netns/cni-a",
       "/run/containerd/io.containerd.runtime.v2.task/k8s.io/b/rootfs",
       "/var/lib/kubelet/pods/a/volumes/token/with space",
       "/var/lib/kubelet/pods/a/volumes/token",

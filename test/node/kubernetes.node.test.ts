@@ -158,7 +158,7 @@ describe("a node of a Kubernetes cluster", function () {
     await lab.applyPolicy((policy) => ({ ...policy, measurement: { anyOf: ["cd".repeat(48)] } }));
     const status = await node.reach("locked", 60_000);
     assert.equal(status.failure?.code, "EVIDENCE_REFUSED");
-    await node.waitFor({ phase: "lock", message: /^state disk closed/u });
+    await node.waitFor({ phase: "lock", kind: "done", message: /^state disk/u });
     const { stdout } = await node.exec("systemctl is-active kubelet containerd; pgrep hello; ls /dev/mapper");
     assert.equal(stdout, "inactive\ninactive\ncontrol\n");
     await lab.applyPolicy();
