@@ -21,12 +21,17 @@ import { Throttle, peerGroup } from "../../agent/kms/throttle.ts";
 import { createOperatorKey } from "../../agent/cli/sign.ts";
 
 let folder: string;
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "sealet-parts-"));
-});
-afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Of each test that asks for it: hooks outside a suite would be every file's. */
+function inFolder(): void {
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sealet-parts-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+}
 
 describe("Root key", () => {
+  inFolder();
   const name: KeyName = {
     cluster: "prod",
     purpose: "disk-key",
@@ -149,6 +154,7 @@ describe("Pod network", () => {
 });
 
 describe("KMS directory", () => {
+  inFolder();
   it("is made whole, for its owner alone, and never over another", async () => {
     const directory = join(folder, "kms");
     const parts = setup();
