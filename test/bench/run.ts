@@ -1,19 +1,28 @@
-/** `npm run bench [NAME...]`: one file a bench; without names all of them, one after the other. */
+/**
+ * `npm run bench [NAME...]`: one file a bench; without names all of them, one after the other. `NAME.uml.ts` runs inside a
+ * guest.
+ */
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
 const HERE = import.meta.dirname;
-const all = readdirSync(HERE)
-  .filter((file) => file.endsWith(".ts") && file !== "run.ts")
-  .map((file) => file.slice(0, -3));
+const files = new Map(
+  readdirSync(HERE)
+    .filter((file) => file.endsWith(".ts") && file !== "run.ts")
+    .map((file) => [file.replace(/(?:\.uml)?\.ts$/, ""), file]),
+);
 const wanted = process.argv.slice(2);
-for (const name of wanted.length > 0 ? wanted : all) {
-  if (!all.includes(name)) {
-    console.error(`No bench is called ${name}; there are ${all.join(", ")}.`);
+for (const name of wanted.length > 0 ? wanted : files.keys()) {
+  const file = files.get(name);
+  if (file === undefined) {
+    console.error(`No bench is called ${name}; there are ${[...files.keys()].join(", ")}.`);
     process.exit(2);
   }
   console.log(`\n== ${name} ==`);
-  const { status } = spawnSync(process.execPath, [join(HERE, `${name}.ts`)], { stdio: "inherit" });
+  const path = join(HERE, file);
+  const inGuest = file.endsWith(".uml.ts");
+  const args = inGuest ? [join(HERE, "..", "uml", "run.ts"), path] : [path];
+  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
   if (status !== 0) process.exit(1);
 }
