@@ -1,8 +1,8 @@
 /**
- * Differs from go-tdx-guest over genuine quotes, the twin's right and wrong ones, and mutants: `node
- * test/differential/tdx.ts [COUNT]`. Both get the same quote, collateral and time; here the policy checks nothing but what
- * the other's `verify` speaks of, too. It prints how the two answers go together, and fails where we accept what the peer
- * refuses, unless that is known and reasoned below. Needs Go; its module is fetched and built into the cache.
+ * Differs from go-tdx-guest and dcap-qvl over genuine quotes, the twin's right and wrong ones, and mutants: `node
+ * test/differential/tdx.ts [COUNT [SEED]]`. All get the same quote, collateral and time; here the policy checks nothing but
+ * what the peers speak of, too. It prints how the answers go together, and fails where we accept what a peer refuses, or
+ * with another status, unless that is known and reasoned below. Needs Go and Rust; what they build lies in the cache.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -11,6 +11,7 @@ import * as fc from "fast-check";
 import { hex, utf8 } from "../../agent/attest/bytes.ts";
 import { POLICY_ATTRIBUTES } from "../../agent/attest/tdx/attributes.ts";
 import { tdxPolicy } from "../../agent/attest/tdx/policy.ts";
+import { TCB_STATUS } from "../../agent/attest/tdx/tcb.ts";
 import { verifyTdx, type TdxCollateral } from "../../agent/attest/tdx/verify.ts";
 import { failures } from "../../agent/attest/verdict.ts";
 import { parsePemCertificates } from "../../agent/attest/x509.ts";
@@ -27,6 +28,14 @@ const KNOWN: readonly (readonly [message: RegExp, why: string])[] = [
   [
     /FMSPC from PCK Certificate.* is not equal to FMSPC value/,
     "Intel writes the FMSPC's hexadecimal digits in either case; the peer compares the text",
+  ],
+  [
+    /SEPT_VE_DISABLE is not enabled/,
+    "the peer demands it always; here the policy says which attributes are required",
+  ],
+  [
+    /TD migration is enabled/,
+    "the peer refuses it always; here the policy says which attributes are allowed",
   ],
 ];
 
@@ -57,7 +66,7 @@ const genuine: Sample[] = (
     ["go-tdx-guest/testdata/tdx_prod_quote_SPR_E4.dat", "june2023", "2023-06-20"],
     ["trustee/tdx/tdx_quote_4.dat", "june2023", "2023-06-20"],
     ["x-automata-dcap/quotes/alibaba_quote_5.dat", "outdated", "2026-03-01"],
-    ["x-automata-dcap/samples/quotev4.bin", "june2025", "2025-06-25"],
+    ["x-automata-dcap/samples/quotev4.bin", "july2025", "2025-07-20"],
   ] as const
 ).map(([file, collateral, at]) => ({
   from: `genuine ${file}`,
@@ -100,14 +109,33 @@ function mutants(count: number, seed: number): Sample[] {
     });
 }
 
-function build(): string {
-  const folder = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential");
-  const binary = join(folder, "go-tdx-guest");
-  mkdirSync(folder, { recursive: true });
-  const options = { cwd: join(import.meta.dirname, "go-tdx-guest"), stdio: "inherit" } as const;
-  if (spawnSync("go", ["build", "-trimpath", "-o", binary, "."], options).status !== 0)
-    throw new Error("go-tdx-guest does not build");
-  return binary;
+interface Peer {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+  /** Tells the status with its answer; else it accepts UpToDate alone. */
+  readonly status: boolean;
+}
+
+const FOLDER = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential");
+const PEERS: readonly Peer[] = [
+  {
+    name: "go-tdx-guest",
+    command: ["go", "build", "-trimpath", "-o", join(FOLDER, "go-tdx-guest"), "."],
+    status: false,
+  },
+  {
+    name: "dcap-qvl",
+    command: ["cargo", "build", "--release", "--locked", "--target-dir", FOLDER],
+    status: true,
+  },
+];
+
+/** @returns the program */
+function build({ name, command: [program, ...rest] }: Peer): string {
+  mkdirSync(FOLDER, { recursive: true });
+  if (spawnSync(program, [...rest], { cwd: join(import.meta.dirname, name), stdio: "inherit" }).status !== 0)
+    throw new Error(`${name} does not build`);
+  return program === "go" ? join(FOLDER, name) : join(FOLDER, "release", `${name}-peer`);
 }
 
 const base64 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString("base64");
@@ -144,11 +172,16 @@ function askPeer(binary: string, samples: readonly Sample[]): string[] {
 const crypto = nodeCrypto();
 const unchecked = { unchecked: "not the point" };
 
-async function ours({ quote, collateral, at, root }: Sample): Promise<string[]> {
+interface Answer {
+  readonly failed: readonly string[];
+  readonly status: string;
+}
+
+async function ours({ quote, collateral, at, root }: Sample): Promise<Answer> {
   const policy = tdxPolicy.parse({
-    root: { sha256: hex(await crypto.digest("sha256", root)), reason: "given to both" },
+    root: { sha256: hex(await crypto.digest("sha256", root)), reason: "given to all" },
     tcb: {
-      accepted: ["UpToDate"],
+      accepted: TCB_STATUS.filter((status) => status !== "Revoked" && status !== "NotSupported"),
       minimumDate: unchecked,
       minimumEvaluationDataNumber: 1,
       advisories: unchecked,
@@ -175,7 +208,10 @@ async function ours({ quote, collateral, at, root }: Sample): Promise<string[]> 
     expect: { reportData: unchecked },
     crypto,
   });
-  return verdict.accepted ? [] : failures(verdict);
+  const tcb = verdict.claims["tcb"];
+  const named =
+    typeof tcb === "object" && "status" in tcb && typeof tcb["status"] === "string" ? tcb["status"] : "";
+  return { failed: verdict.accepted ? [] : failures(verdict), status: named };
 }
 
 const samples = [
@@ -184,26 +220,41 @@ const samples = [
   ...wrong,
   ...mutants(Number(process.argv[2] ?? 2000), Number(process.argv[3] ?? 1)),
 ];
-const theirs = askPeer(build(), samples);
-const table = new Map<string, number>();
-let bad = 0;
-for (const [i, sample] of samples.entries()) {
-  const failed = await ours(sample);
-  const their = theirs[i] ?? "nothing";
-  const us = failed.length === 0 ? "accepted" : `refused: ${failed[0] ?? ""}`;
-  const them = their === "accepted" ? "accepted" : their.includes("PANIC") ? "panics" : "refused";
-  const known = KNOWN.find(([message]) => message.test(their));
-  if (failed.length === 0 && them !== "accepted") {
-    if (known === undefined) bad++;
-    console.log(
-      `We alone accept ${sample.from}: ${their}${known === undefined ? "" : `\n  because ${known[1]}`}`,
-    );
-  }
-  if (failed.length > 0 && them === "accepted" && sample.from !== "mutant")
-    console.log(`The peer alone accepts ${sample.from}; we refuse: ${failed.join(", ")}`);
-  const row = `${sample.from.split(" ")[0]?.padEnd(8) ?? ""} we ${us.padEnd(36)} peer ${them}`;
-  table.set(row, (table.get(row) ?? 0) + 1);
+const answers: Answer[] = [];
+for (const sample of samples) answers.push(await ours(sample));
+
+/** "accepted", with the status where the peer tells it; or "refused" with the first predicate. */
+function said({ failed, status }: Answer, peer: Peer): string {
+  if (failed.length > 0) return `refused: ${failed[0] ?? ""}`;
+  if (peer.status) return `accepted ${status}`;
+  return status === "UpToDate" ? "accepted" : "refused: tdx.tcb.status";
 }
-for (const [row, times] of [...table].toSorted(([a], [b]) => a.localeCompare(b)))
-  console.log(`${String(times).padStart(6)}  ${row}`);
+
+let bad = 0;
+for (const peer of PEERS) {
+  const theirs = askPeer(build(peer), samples);
+  const table = new Map<string, number>();
+  for (const [i, sample] of samples.entries()) {
+    const answer = answers[i];
+    const their = theirs[i] ?? "nothing";
+    if (answer === undefined) continue;
+    const us = said(answer, peer);
+    const them = their.startsWith("accepted") ? their : their.includes("PANIC") ? "panics" : "refused";
+    const known = KNOWN.find(([message]) => message.test(their));
+    if (us.startsWith("accepted") && them !== us) {
+      if (known === undefined) bad++;
+      console.log(
+        `${peer.name}: we alone say "${us}" of ${sample.from}: ${their}${known === undefined ? "" : `\n  because ${known[1]}`}`,
+      );
+    }
+    if (!us.startsWith("accepted") && them.startsWith("accepted") && sample.from !== "mutant")
+      console.log(
+        `${peer.name}: it alone says "${them}" of ${sample.from}; we: ${answer.failed.join(", ") || us}`,
+      );
+    const row = `${sample.from.split(" ")[0]?.padEnd(8) ?? ""} we ${us.padEnd(36)} ${peer.name} ${them}`;
+    table.set(row, (table.get(row) ?? 0) + 1);
+  }
+  for (const [row, times] of [...table].toSorted(([x], [y]) => x.localeCompare(y)))
+    console.log(`${String(times).padStart(6)}  ${row}`);
+}
 if (bad > 0) process.exitCode = 1;
