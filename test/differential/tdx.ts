@@ -5,14 +5,12 @@
  * with another status, unless that is known and reasoned below. Needs Go and Rust; what they build lies in the cache.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import * as fc from "fast-check";
 import { hex, utf8 } from "../../agent/attest/bytes.ts";
 import { POLICY_ATTRIBUTES } from "../../agent/attest/tdx/attributes.ts";
 import { tdxPolicy } from "../../agent/attest/tdx/policy.ts";
 import { TCB_STATUS } from "../../agent/attest/tdx/tcb.ts";
-import { verifyTdx, type TdxCollateral } from "../../agent/attest/tdx/verify.ts";
+import { verifyTdx } from "../../agent/attest/tdx/verify.ts";
 import { failures } from "../../agent/attest/verdict.ts";
 import { parsePemCertificates } from "../../agent/attest/x509.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
@@ -21,6 +19,7 @@ import { QUOTE_CASES } from "../attest/tdx/cases-quote.ts";
 import { GENUINE, vector } from "../attest/tdx/genuine.ts";
 import { ca, COLLATERAL } from "../attest/tdx/twin.ts";
 import { pem, TWIN_TIME } from "../twin/intel-ca.ts";
+import { build, PEERS, requestLine, type Peer, type Sample } from "./tdx-peers.ts";
 
 /** What the peer refuses and we accept, by its message, with the reason why we do. */
 const KNOWN: readonly (readonly [message: RegExp, why: string])[] = [
@@ -38,15 +37,6 @@ const KNOWN: readonly (readonly [message: RegExp, why: string])[] = [
     "the peer refuses it always; here the policy says which attributes are allowed",
   ],
 ];
-
-interface Sample {
-  readonly from: string;
-  readonly quote: Uint8Array;
-  readonly collateral: TdxCollateral;
-  readonly at: number;
-  readonly root: Uint8Array;
-  readonly pckCrlChain: string;
-}
 
 const [ROOT] = [vector("dcap-qvl/trust/TrustedRootCA.der")];
 const GENUINE_CRL_CHAIN = utf8(vector("go-tdx-guest/testdata/pckCrlIssuerChain.pem"), "chain");
@@ -109,62 +99,9 @@ function mutants(count: number, seed: number): Sample[] {
     });
 }
 
-interface Peer {
-  readonly name: string;
-  readonly command: readonly [string, ...string[]];
-  /** Tells the status with its answer; else it accepts UpToDate alone. */
-  readonly status: boolean;
-}
-
-const FOLDER = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential");
-const PEERS: readonly Peer[] = [
-  {
-    name: "go-tdx-guest",
-    command: ["go", "build", "-trimpath", "-o", join(FOLDER, "go-tdx-guest"), "."],
-    status: false,
-  },
-  {
-    name: "dcap-qvl",
-    command: ["cargo", "build", "--release", "--locked", "--target-dir", FOLDER],
-    status: true,
-  },
-];
-
-/** @returns the program */
-function build({ name, command: [program, ...rest] }: Peer): string {
-  mkdirSync(FOLDER, { recursive: true });
-  if (spawnSync(program, [...rest], { cwd: join(import.meta.dirname, name), stdio: "inherit" }).status !== 0)
-    throw new Error(`${name} does not build`);
-  return program === "go" ? join(FOLDER, name) : join(FOLDER, "release", `${name}-peer`);
-}
-
-const base64 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString("base64");
-
-function askPeer(binary: string, samples: readonly Sample[]): string[] {
-  const lines = samples.map(({ quote, collateral, at, root, pckCrlChain }) => {
-    const documents = [...collateral.tcbInfo].map(([fmspc, { body, issuerChain }]) => [
-      fmspc,
-      { Body: base64(body), Chain: base64(issuerChain) },
-    ]);
-    return JSON.stringify({
-      At: Math.floor(at / 1000),
-      Quote: base64(quote),
-      Root: base64(root),
-      TcbInfo: Object.fromEntries(documents),
-      QeIdentity: {
-        Body: base64(collateral.qeIdentity?.body),
-        Chain: base64(collateral.qeIdentity?.issuerChain),
-      },
-      RootCrl: base64(collateral.rootCrl),
-      PckCrl: base64(collateral.pckCrl.platform),
-      PckCrlChain: base64(Buffer.from(pckCrlChain)),
-    });
-  });
-  const { stdout, status } = spawnSync(binary, {
-    input: `${lines.join("\n")}\n`,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
+function askPeer(binary: string, all: readonly Sample[]): string[] {
+  const input = `${all.map(requestLine).join("\n")}\n`;
+  const { stdout, status } = spawnSync(binary, { input, encoding: "utf8", maxBuffer: 1 << 28 });
   if (status !== 0) throw new Error("the peer failed");
   return stdout.trimEnd().split("\n");
 }
