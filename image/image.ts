@@ -3,6 +3,7 @@
  * root hash, on one GPT disk. Two flavours: `release`, and `lab`, which has the files of `system/lab/` more (and takes
  * a TEE from a test's disk); nothing else differs.
  */
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   cpSync,
@@ -40,6 +41,8 @@ export interface Image {
 
 export interface ImageFacts {
   readonly rootHash: string;
+  /** Of the unified kernel image. */
+  readonly ukiSha384: string;
   readonly kernel: string;
   readonly debianPackages: number;
   readonly files: number;
@@ -251,6 +254,7 @@ async function pack(parts: Parts, tree: string, { folder, log }: Build, flavour:
   const size = (file: string) => statSync(file).size;
   const facts: ImageFacts = {
     rootHash,
+    ukiSha384: createHash("sha384").update(readFileSync(uki)).digest("hex"),
     kernel: release,
     debianPackages: packageCount(parts.base),
     files: paths.length,

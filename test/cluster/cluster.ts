@@ -33,6 +33,8 @@ export interface TestCluster {
   readonly nodeReady: (name: string, seconds: number) => Promise<void>;
   /** Waits until a pod is in a phase. */
   readonly podPhase: (name: string, phase: string, seconds: number) => Promise<void>;
+  /** Asks twice a second until something holds. @throws after the time */
+  readonly eventually: (what: string, seconds: number, holds: () => Promise<boolean>) => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -87,6 +89,7 @@ export async function startCluster(options: ClusterOptions): Promise<TestCluster
           phase
         );
       }),
+    eventually,
     stop: async () => {
       await kms.stop();
       for (const server of controlPlane.servers) await server.stop();

@@ -21,10 +21,14 @@ export interface ControlPlaneOptions {
 }
 
 export interface ControlPlane {
+  /** With the certificates, as `<name>.crt` and `<name>.key`. */
+  readonly folder: string;
   readonly port: number;
   readonly authority: Authority;
   /** For people: `kubectl --kubeconfig`. */
   readonly kubeconfig: string;
+  /** The program kubectl. */
+  readonly program: string;
   readonly kubectl: (...args: readonly string[]) => Promise<string>;
   /** Where the API server finds a node's kubelet, by the node's name. */
   readonly locate: (node: string, address: string) => void;
@@ -134,9 +138,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const run = promisify(execFile);
   const nodes = new Map<string, string>();
   return {
+    folder,
     port,
     authority,
     kubeconfig: at("admin.conf"),
+    program: kube("kubectl"),
     kubectl: async (...args) => {
       const env = { PATH: "/usr/bin:/bin", HOME: folder, KUBECONFIG: at("admin.conf") };
       const { stdout } = await run(kube("kubectl"), [...args], { env, maxBuffer: 1 << 26, timeout: 120_000 });

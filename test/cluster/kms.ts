@@ -25,6 +25,9 @@ export interface KmsOptions {
 
 export interface TestKms {
   readonly endpoint: string;
+  /** The executable, and the KMS's operator socket. */
+  readonly program: string;
+  readonly socket: string;
   /** Runs a command of `sealet` against this KMS; its JSON answer. */
   readonly sealet: (...args: readonly string[]) => Promise<unknown>;
   /** Puts another policy in force; versions must rise. */
@@ -79,6 +82,8 @@ export async function startTestKms(options: KmsOptions): Promise<TestKms> {
   await applyPolicy(options.policy);
   return {
     endpoint: `${options.addresses[0] ?? "127.0.0.1"}:${port}`,
+    program,
+    socket,
     sealet,
     applyPolicy,
     addNode: async (name) => {

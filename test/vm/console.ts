@@ -8,6 +8,11 @@ export interface Line {
   readonly text: string;
 }
 
+/** The firmware draws with CSI sequences, systemd resets the terminal with OSC ones (ECMA-48). */
+const ESCAPES =
+  // oxlint-disable-next-line no-control-regex -- they are made of control characters
+  /\u001b\[[0-9;?=!]*[A-Za-z]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[\u0000-\u0008\u000b-\u001f]/gu;
+
 interface Waiter {
   readonly pattern: RegExp;
   readonly found: (line: Line) => void;
@@ -46,8 +51,7 @@ export class Console {
     const parts = (this.#rest + bytes.toString("latin1")).split(/\r?\n|\r/u);
     this.#rest = parts.pop() ?? "";
     for (const part of parts) {
-      // oxlint-disable-next-line no-control-regex -- the firmware draws with escape sequences
-      const text = part.replaceAll(/\u001b\[[0-9;?=]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/gu, "").trimEnd();
+      const text = part.replaceAll(ESCAPES, "").trimEnd();
       if (text === "") continue;
       const line = { at: (performance.now() - this.#since) / 1000, cpu: this.#cpu(), text };
       this.#lines.push(line);

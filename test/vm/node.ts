@@ -6,6 +6,7 @@ import { toolsTree } from "../../image/tools.ts";
 import type { TestCluster } from "../cluster/cluster.ts";
 import { twinMeasurement } from "../cluster/kms.ts";
 import { type Disk, type Machine, powerOn } from "./machine.ts";
+import { NODE_API_PORT } from "./node-api.ts";
 import { type Launch, twinDisk, writeTwinConfig } from "./twin-disk.ts";
 
 const STATE_BYTES = 4 * 2 ** 30;
@@ -89,7 +90,7 @@ export async function vmNode(
           { serial: "state", file: options.state ?? state },
           ...(options.withTwin === false ? [] : twin),
         ],
-        forwards: [{ host: `${address}:${KUBELET_PORT}`, guest: KUBELET_PORT }],
+        forwards: [KUBELET_PORT, NODE_API_PORT].map((port) => ({ host: `${address}:${port}`, guest: port })),
         journal: true,
         timeoutSeconds: options.timeoutSeconds ?? 180,
         ...(options.tpm === undefined ? {} : { tpm: options.tpm }),
