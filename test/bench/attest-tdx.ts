@@ -68,6 +68,9 @@ const contests: readonly (readonly [name: string, run: () => number | Promise<nu
   }),
 ];
 
+// compiled programs need no warming up; ours is measured when the engine has compiled it, too
+for (const [, run] of contests.slice(0, 3)) for (let i = 0; i < 4; i++) await run();
+
 const results = new Map<string, number[]>();
 for (let round = 0; round < ROUNDS; round++)
   for (const [name, run] of contests) results.set(name, [...(results.get(name) ?? []), await run()]);
