@@ -1,4 +1,7 @@
-/** A small DER writer for test CAs. Never for production: it writes what it is told, also what is wrong. */
+/**
+ * A small DER writer for test CAs. Never for production: it writes what it is told, also what is wrong. What it returns is
+ * never a Buffer: `slice` of a Buffer copies nothing, and a test's mutant would then change what other tests share.
+ */
 
 export type Encoded = Uint8Array;
 
@@ -13,7 +16,7 @@ export function tlv(tag: number, ...contents: readonly Uint8Array[]): Encoded {
         : length < 0x10000
           ? [tag, 0x82, length >> 8, length & 0xff]
           : [tag, 0x83, length >> 16, (length >> 8) & 0xff, length & 0xff];
-  return Buffer.concat([Uint8Array.from(header), body]);
+  return new Uint8Array(Buffer.concat([Uint8Array.from(header), body]));
 }
 
 export const sequence = (...items: readonly Uint8Array[]): Encoded => tlv(0x30, ...items);

@@ -69,7 +69,7 @@ const spkiOf = (key: KeyObject): Buffer => createPublicKey(key).export({ format:
 export const pointOf = (key: KeyObject): Uint8Array => new Uint8Array(spkiOf(key).subarray(-64));
 
 function signDer(tbs: Uint8Array, key: KeyObject): Uint8Array {
-  return new Uint8Array(der.sequence(tbs, ECDSA, der.bitString(sign("sha256", tbs, key))));
+  return der.sequence(tbs, ECDSA, der.bitString(sign("sha256", tbs, key)));
 }
 
 /** r and s, 64 bytes. */

@@ -246,7 +246,7 @@ describe("Azure's paravisor", () => {
         fc.integer({ min: 0, max: report.length - 1 }),
         fc.integer({ min: 1, max: 255 }),
         async (at, flip) => {
-          const mutant = report.slice();
+          const mutant = Uint8Array.from(report);
           mutant[at] = (mutant[at] ?? 0) ^ flip;
           const verdict = await appraise(runtime, { hclReport: mutant });
           const read = (at >= from + 8 && at < from + 20 + runtime.length) || at < 4;

@@ -199,7 +199,7 @@ describe("Arm CCA tokens", () => {
               ? token.slice(0, at)
               : how === "double"
                 ? new Uint8Array([...token.subarray(0, at), ...token.subarray(at - 1)])
-                : token.slice();
+                : Uint8Array.from(token);
           if (how === "flip") mutant[at] = (mutant[at] ?? 0) ^ flip;
           const verdict = await appraise(mutant);
           assert.equal(verdict.accepted && hex(mutant) !== hex(token), false);

@@ -137,7 +137,7 @@ describe("event logs that are wrong", () => {
   const good = eventLog({ index: 1, type: 4, data: "\0\0\0\0" }, { index: 2, type: 0xd, data: "x" });
   const header = 32 + 33;
   const changed = (at: number, ...values: number[]): Uint8Array => {
-    const copy = good.slice();
+    const copy = Uint8Array.from(good);
     copy.set(values, at);
     return copy;
   };
@@ -182,7 +182,7 @@ describe("event logs that are wrong", () => {
           maxLength: 3,
         }),
         async (edits) => {
-          const mutant = good.slice();
+          const mutant = Uint8Array.from(good);
           for (const [at, value] of edits) mutant[at] = value;
           const parsed = attempt(() => parseEventLog(mutant));
           if (!parsed.ok) return;

@@ -26,13 +26,13 @@ const INTERESTING = [0, 1, 0x7f, 0x80, 0xff];
 /** Bytes flipped, set, cut out, put in, doubled, zeroed; and the lengths that the format has in it changed. */
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.tuple(at, fc.integer({ min: 1, max: 255 })).map(([i, flip]): Mutation => (bytes) => {
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes);
     const index = i % copy.length;
     copy[index] = (copy[index] ?? 0) ^ flip;
     return copy;
   }),
   fc.tuple(at, fc.constantFrom(...INTERESTING)).map(([i, value]): Mutation => (bytes) => {
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes);
     copy[i % copy.length] = value;
     return copy;
   }),
@@ -50,7 +50,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
     return new Uint8Array([...bytes.subarray(0, from), ...extra, ...bytes.subarray(from)]);
   }),
   fc.tuple(at, at, fc.integer({ min: 1, max: 128 })).map(([i, j, size]): Mutation => (bytes) => {
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes);
     const from = i % copy.length;
     copy.copyWithin(j % copy.length, from, from + size);
     return copy;
@@ -61,7 +61,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
       fc.integer({ min: 0, max: 0xffff }),
     )
     .map(([offset, value]): Mutation => (bytes) => {
-      const copy = bytes.slice();
+      const copy = Uint8Array.from(bytes);
       copy.set(
         Uint8Array.of(value & 0xff, value >> 8).subarray(0, Math.max(0, copy.length - offset)),
         Math.min(offset, copy.length),
@@ -81,7 +81,23 @@ const noSignature = {
   verify: (): Promise<boolean> => Promise.reject(new Error("a signature was verified")),
 };
 
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/** All bytes that the tests of this folder share: a mutant is a copy, or another test fails for no reason of its own. */
+function shared(): string {
+  const { tcbInfo, qeIdentity, rootCrl, pckCrl } = COLLATERAL;
+  const documents = [...tcbInfo.values(), qeIdentity].flatMap((each) => [each?.body, each?.issuerChain]);
+  return [...quotes, ...documents, rootCrl, pckCrl.platform, pckCrl.processor]
+    .map((bytes) => hexOf(bytes ?? assert.fail("not there")))
+    .join();
+}
+
 describe("TDX: mutants", () => {
+  const before = shared();
+  afterEach("nothing that tests share was changed", () => {
+    assert.equal(shared() === before, true);
+  });
+
   it(`none of ${RUNS} mutants of quotes is accepted, none throws`, async () => {
     const memo = new TdxMemo(crypto);
     await fc.assert(
@@ -107,7 +123,7 @@ describe("TDX: mutants", () => {
     const [quote = new Uint8Array()] = quotes;
     const step = RUNS > 1000 ? 1 : 41;
     for (let bit = 0; bit < 8 * quote.length; bit += step) {
-      const mutant = quote.slice();
+      const mutant = Uint8Array.from(quote);
       const index = bit >> 3;
       mutant[index] = (mutant[index] ?? 0) ^ (1 << (bit & 7));
       const verdict = await appraise(mutant, { memo });
@@ -189,7 +205,6 @@ describe("TDX: mutants", () => {
   });
 });
 
-const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const chain = (pem: Uint8Array): string =>
   parsePemCertificates(new TextDecoder().decode(pem))
     .map(({ der }) => hexOf(der))

@@ -203,7 +203,7 @@ describe("TPM quotes", () => {
         fc.integer({ min: 1, max: 255 }),
         fc.boolean(),
         async (at, flip, cut) => {
-          const mutant = cut ? quote.slice(0, at) : quote.slice();
+          const mutant = cut ? quote.slice(0, at) : Uint8Array.from(quote);
           if (!cut) mutant[at] = (mutant[at] ?? 0) ^ flip;
           attempt(() => parseTpmQuote(mutant));
           assert.equal((await appraise({}, { evidence: { quote: mutant, signature } })).accepted, false);
