@@ -176,6 +176,7 @@ describe("sealet events and evidence", () => {
       ["evidence"],
       ["events", "--after", "-1"],
       ["nonsense"],
+      ["agent", "--until", "lunch"],
       ["-o", "yaml", "status"],
     ]) {
       assert.equal((await run(...args)).exit, EXIT.USAGE, args.join(" "));
