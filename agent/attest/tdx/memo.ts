@@ -28,8 +28,9 @@ interface KnownPlatform {
 }
 
 interface KnownCrl {
-  readonly issuerKey: Uint8Array;
-  readonly facts: Promise<Result<CrlFacts>>;
+  /** DER of who signed it: not the key alone, for it is judged as an issuer too. */
+  readonly issuer: Uint8Array;
+  readonly facts: Result<CrlFacts>;
 }
 
 export class TdxMemo {
@@ -88,11 +89,13 @@ export class TdxMemo {
     return facts;
   }
 
-  crl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {
+  async crl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {
     const known = this.#crls.get(der);
-    if (known !== undefined && equalBytes(known.issuerKey, issuer.publicKey.spki)) return known.facts;
-    const facts = examineCrl(this.#crypto, der, issuer);
-    this.#crls.set(der, { issuerKey: new Uint8Array(issuer.publicKey.spki), facts });
+    if (known !== undefined && equalBytes(known.issuer, issuer.der)) return known.facts;
+    const facts = await examineCrl(this.#crypto, der, issuer);
+    // INVARIANT: as with platforms; the issuer comes with the evidence, and junk must not push out what is good
+    if (facts.ok && facts.value.signatureProblem === undefined)
+      this.#crls.set(der, { issuer: issuer.der.slice(), facts });
     return facts;
   }
 }

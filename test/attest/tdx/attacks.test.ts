@@ -100,6 +100,22 @@ describe("TDX: the memo keeps facts, never decisions", () => {
     assert.deepEqual(failures(await appraise(forged, { memo })).includes("tdx.qe.attestation-key"), true);
   });
 
+  it("junk does not spoil what is known of collateral", async () => {
+    const memo = new TdxMemo(crypto);
+    const pck = ca.pck();
+    // the Platform CA's key under another name, and without the right to sign CRLs: the root signed neither
+    const fake = ca.ca("platform", {
+      key: ca.platform.key,
+      subject: "Intel SGX PCK Platform CA",
+      usage: [5],
+      signWith: newKey(),
+    });
+    const junk = ca.quote({ pck, chain: pem(pck.der, fake.der, ca.root.der) });
+    assert.ok(failures(await appraise(junk, { memo })).includes("tdx.pck-crl.signature"));
+    assert.equal((await appraise(ca.quote({ pck }), { memo })).accepted, true);
+    assert.ok(failures(await appraise(junk, { memo })).includes("tdx.pck-crl.signature"));
+  });
+
   it("keeps no more platforms than it may", async () => {
     const memo = new TdxMemo(crypto, 2);
     for (let i = 0; i < 4; i++) assert.equal((await appraise(ca.quote(), { memo })).accepted, true);
