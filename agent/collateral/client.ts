@@ -16,9 +16,9 @@ import { Coalescer } from "./coalesce.ts";
 import { PATH, readOptional, readSnp, readTdx, replaceFile, writtenAt } from "./directory.ts";
 import type { Answer, Get } from "./http.ts";
 
-export const AMD_KDS = "https://kdsintf.amd.com";
-export const INTEL_PCS = "https://api.trustedservices.intel.com";
-export const INTEL_CERTIFICATES = "https://certificates.trustedservices.intel.com";
+const AMD_KDS = "https://kdsintf.amd.com";
+const INTEL_PCS = "https://api.trustedservices.intel.com";
+const INTEL_CERTIFICATES = "https://certificates.trustedservices.intel.com";
 
 export interface ClientOptions {
   readonly directory: string;

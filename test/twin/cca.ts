@@ -47,13 +47,13 @@ const newKey = (): KeyObject => generateKeyPairSync("ec", { namedCurve: "P-384" 
 export const pointOf = (key: KeyObject): Uint8Array =>
   new Uint8Array(createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-97));
 
-export interface Sign1Options {
+interface Sign1Options {
   readonly header?: ReadonlyMap<number | string, Item>;
   readonly signWith?: KeyObject;
   readonly tag?: number;
 }
 
-export function sign1(
+function sign1(
   claims: ReadonlyMap<number | string, Item>,
   key: KeyObject,
   options: Sign1Options = {},

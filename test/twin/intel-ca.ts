@@ -66,14 +66,14 @@ function distinguishedName(commonName: string): Uint8Array {
 const ECDSA = der.sequence(der.oid("1.2.840.10045.4.3.2"));
 const spkiOf = (key: KeyObject): Buffer => createPublicKey(key).export({ format: "der", type: "spki" });
 /** x and y. */
-export const pointOf = (key: KeyObject): Uint8Array => new Uint8Array(spkiOf(key).subarray(-64));
+const pointOf = (key: KeyObject): Uint8Array => new Uint8Array(spkiOf(key).subarray(-64));
 
 function signDer(tbs: Uint8Array, key: KeyObject): Uint8Array {
   return der.sequence(tbs, ECDSA, der.bitString(sign("sha256", tbs, key)));
 }
 
 /** r and s, 64 bytes. */
-export function signRaw(data: Uint8Array, key: KeyObject): Uint8Array {
+function signRaw(data: Uint8Array, key: KeyObject): Uint8Array {
   return new Uint8Array(sign("sha256", data, { key, dsaEncoding: "ieee-p1363" }));
 }
 
@@ -140,7 +140,7 @@ export const PPID = "00112233445566778899aabbccddeeff";
 export const NEW_TCB: PckTcb = { components: padded([3, 3, 2, 2, 4, 1, 0, 5]), pceSvn: 13 };
 /** Reaches only its second. */
 export const OLD_TCB: PckTcb = { components: padded([2, 2, 2, 2, 3, 1, 0, 5]), pceSvn: 13 };
-export const NEW_TEE_TCB = Uint8Array.from(padded([7, 1, 3]));
+const NEW_TEE_TCB = Uint8Array.from(padded([7, 1, 3]));
 
 const field = (arc: string, value: Uint8Array): Uint8Array =>
   der.sequence(der.oid(`${SGX_EXTENSION}.${arc}`), value);
@@ -286,7 +286,7 @@ export interface QuoteOptions {
   readonly trailing?: Uint8Array;
 }
 
-export function encode(size: number, rows: readonly Row[], fields: Fields): Uint8Array {
+function encode(size: number, rows: readonly Row[], fields: Fields): Uint8Array {
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
   for (const [row, offset, length, kind] of rows) {

@@ -27,7 +27,7 @@ const PLATFORM = 44234;
 const REALM = 44241;
 const ES384 = -35;
 
-export interface Sign1 {
+interface Sign1 {
   /** What the signature is over. */
   readonly signed: Uint8Array;
   /** r and s, 96 bytes. */
@@ -35,16 +35,16 @@ export interface Sign1 {
   readonly claims: CborMap;
 }
 
-export type HashAlgorithm = "sha256" | "sha384" | "sha512";
+type HashAlgorithm = "sha256" | "sha384" | "sha512";
 
-export interface SoftwareComponent {
+interface SoftwareComponent {
   readonly type: string | undefined;
   readonly measurement: Uint8Array;
   readonly version: string | undefined;
   readonly signerId: Uint8Array;
 }
 
-export interface PlatformClaims {
+interface PlatformClaims {
   readonly profile: string;
   /** Digest of the realm's public key. */
   readonly challenge: Uint8Array;
@@ -55,7 +55,7 @@ export interface PlatformClaims {
   readonly softwareComponents: readonly SoftwareComponent[];
 }
 
-export interface RealmClaims {
+interface RealmClaims {
   readonly profile: string | undefined;
   /** The caller's 64 bytes. */
   readonly challenge: Uint8Array;

@@ -8,7 +8,7 @@ import { equalBytes, isZero, Reader } from "../bytes.ts";
 import { Malformed } from "../malformed.ts";
 
 /** The area that firmware reserves is 64 KiB to 1 MiB. */
-export const MAX_LOG_SIZE = 4 * 1024 * 1024;
+const MAX_LOG_SIZE = 4 * 1024 * 1024;
 const MAX_EVENTS = 16_384;
 const MAX_ALGORITHMS = 8;
 const MAX_DIGEST = 64;

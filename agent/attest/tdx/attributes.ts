@@ -19,7 +19,7 @@ export const TD_ATTRIBUTE = {
 export type TdAttribute = keyof typeof TD_ATTRIBUTE;
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of a constant
-export const TD_ATTRIBUTES = Object.keys(TD_ATTRIBUTE) as readonly TdAttribute[];
+const TD_ATTRIBUTES = Object.keys(TD_ATTRIBUTE) as readonly TdAttribute[];
 
 /** XFAM bits 0 and 1 (x87, SSE) are fixed to one. */
 export const XFAM_FIXED = 0x3n;

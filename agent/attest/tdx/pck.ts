@@ -10,7 +10,7 @@ import { Malformed } from "../malformed.ts";
 export const SGX_EXTENSION = "1.2.840.113741.1.13.1";
 
 /** What the platform is set up for; undefined where the certificate does not say. */
-export interface PlatformConfiguration {
+interface PlatformConfiguration {
   readonly dynamicPlatform: boolean | undefined;
   readonly cachedKeys: boolean | undefined;
   readonly smtEnabled: boolean | undefined;

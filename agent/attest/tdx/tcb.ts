@@ -30,7 +30,7 @@ export const TCB_STATUS = [
 export type TcbStatus = (typeof TCB_STATUS)[number];
 
 /** What the PCK certificate says of the platform. */
-export interface PlatformTcb {
+interface PlatformTcb {
   /** 16 SGX TCB components. */
   readonly components: readonly number[];
   readonly pceSvn: number;
@@ -48,7 +48,7 @@ export interface TcbRating {
 }
 
 /** The first level whose every component the platform reaches; levels are listed from the newest down. */
-export function matchPlatformLevel(
+function matchPlatformLevel(
   info: TcbInfo,
   platform: PlatformTcb,
   teeTcbSvn: Uint8Array | undefined,

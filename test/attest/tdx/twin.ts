@@ -67,7 +67,7 @@ export function appraise(quote: Uint8Array, change: Partial<TdxInput> = {}): Pro
 }
 
 /** One predicate failing: how the quote or the rest is made for it. */
-export interface Case {
+interface Case {
   readonly quote?: QuoteOptions | (() => Uint8Array);
   readonly input?: () => Partial<TdxInput>;
   /** Other predicates that can't but fail with it. */

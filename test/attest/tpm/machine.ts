@@ -3,7 +3,7 @@ import { createHash, generateKeyPairSync, sign, type KeyObject } from "node:cryp
 
 const u8 = (value: number): Uint8Array => Uint8Array.of(value);
 export const u16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 0xff);
-export const u32 = (value: number): Uint8Array => Buffer.concat([u16(value >>> 16), u16(value & 0xffff)]);
+const u32 = (value: number): Uint8Array => Buffer.concat([u16(value >>> 16), u16(value & 0xffff)]);
 const sized = (bytes: Uint8Array): Uint8Array => Buffer.concat([u16(bytes.length), bytes]);
 
 export interface QuoteOptions {
