@@ -95,7 +95,7 @@ export class TdxMemo {
     const facts = await examineCrl(this.#crypto, der, issuer);
     // INVARIANT: as with platforms; the issuer comes with the evidence, and junk must not push out what is good
     if (facts.ok && facts.value.signatureProblem === undefined)
-      this.#crls.set(der, { issuer: issuer.der.slice(), facts });
+      this.#crls.set(der, { issuer: new Uint8Array(issuer.der), facts });
     return facts;
   }
 }
