@@ -37,6 +37,17 @@ const koffiBesideExecutable: Plugin = {
   },
 };
 
+/** zod speaks 50 languages; the messages of sealet are English, and every start would load the others. */
+const englishOnly: Plugin = {
+  name: "zod in English",
+  setup(builder) {
+    builder.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: 'export { default as en } from "./en.js";',
+      resolveDir: join(root, "node_modules/zod/v4/locales"),
+    }));
+  },
+};
+
 /** One CommonJS file: grpc-js, which needs a dynamic `require`, does not run from esbuild's ESM. */
 async function bundle(outfile: string): Promise<void> {
   const { version } = z
@@ -62,7 +73,7 @@ async function bundle(outfile: string): Promise<void> {
       "import.meta.dirname": '"/nonexistent"',
       SEALET_VERSION: JSON.stringify(version),
     },
-    plugins: [koffiBesideExecutable],
+    plugins: [koffiBesideExecutable, englishOnly],
   });
 }
 
