@@ -5,7 +5,7 @@
  * INVARIANTS: a node that failed or is locked runs no kubelet and has no open disk, but goes on explaining itself. When
  * only this program stops, everything is left as it is for the next one.
  */
-import { type Code, type SealetError, asSealetError } from "../error.ts";
+import { type Code, SealetError, asSealetError } from "../error.ts";
 import type { Clock } from "./clock.ts";
 import type { Event, Journal } from "./journal.ts";
 import { LeaseKeeper } from "./lease.ts";
@@ -76,6 +76,7 @@ export class Node<Keys extends Unsealed> {
 
   /** @returns when the agent is to end; the caller then exits */
   async run(): Promise<void> {
+    this.#guardInherited();
     const boot = this.#runner.run();
     const result = await Promise.race([boot, this.#lostAndPatient()]);
     if (result !== undefined && !this.#lost.signal.aborted) {
@@ -105,6 +106,21 @@ export class Node<Keys extends Unsealed> {
     }
     await aborted(this.#stop);
     await this.#end();
+  }
+
+  /**
+   * An earlier agent of this boot left a lease, and maybe a kubelet that runs on it. Until the boot sequence has taken it
+   * over, which may hang at anything before, its end locks the node all the same.
+   */
+  #guardInherited(): void {
+    const { clock, session } = this.#options;
+    const lease = session.read()?.lease;
+    if (lease === undefined) return;
+    const ended = () => {
+      if (this.facts.session !== undefined) return;
+      this.#lost.abort(new SealetError("LEASE_LOST", `Lease ${lease.id} of an earlier agent ended`));
+    };
+    clock.sleep(Math.max(0, lease.heldUntil - clock.monotonic()), this.#stop).then(ended, () => undefined);
   }
 
   async #lockAs(state: Extract<NodeState, { error: unknown }>): Promise<void> {

@@ -247,11 +247,26 @@ describe("I10 an agent that is killed", () => {
     await first.end();
     clock.now += 300_001;
     const second = start(machine);
-    await clock.until(is(second, "failed"));
     await clock.until(() => !machine.open);
     const { state } = second.node;
-    assert.ok(state.state === "failed" && state.error.code === "LEASE_LOST");
+    assert.ok("error" in state && state.error.code === "LEASE_LOST");
     assert.equal(machine.kubelet, "stopped");
+    await second.end();
+  });
+
+  it("and whose successor hangs before it takes the lease over is locked when the lease ends", async () => {
+    const machine = new FakeMachine();
+    const first = start(machine);
+    await clock.until(is(first, "serving"));
+    first.kill();
+    const since = clock.now;
+    machine.before = (operation) =>
+      operation === "detect" ? new Promise<never>(() => undefined) : undefined;
+    const second = start(machine);
+    await clock.until(() => !machine.open, 400_000);
+    assert.ok(clock.now - since <= 311_000, `${clock.now - since} ms`);
+    assert.equal(machine.kubelet, "stopped");
+    assert.equal(second.node.state.state, "locked");
     await second.end();
   });
 });
