@@ -51,6 +51,10 @@ interface Sign1Options {
   readonly header?: ReadonlyMap<number | string, Item>;
   readonly signWith?: KeyObject;
   readonly tag?: number;
+  /** In the place of the right one. */
+  readonly signature?: Item;
+  /** In the place of the claims, rightly signed. */
+  readonly payload?: Item;
 }
 
 function sign1(
@@ -59,10 +63,13 @@ function sign1(
   options: Sign1Options = {},
 ): Uint8Array {
   const header = cbor(options.header ?? new Map<number, Item>([[1, -35]]));
-  const payload = cbor(claims);
+  const payload = cbor(options.payload ?? claims);
   const signed = cbor(["Signature1", header, new Uint8Array(0), payload]);
   const signature = sign("sha384", signed, { key: options.signWith ?? key, dsaEncoding: "ieee-p1363" });
-  return cbor({ tag: options.tag ?? 18, value: [header, new Map(), payload, new Uint8Array(signature)] });
+  return cbor({
+    tag: options.tag ?? 18,
+    value: [header, new Map(), payload, options.signature ?? new Uint8Array(signature)],
+  });
 }
 
 type Changes = Readonly<Record<number, Item | undefined>>;

@@ -18,7 +18,9 @@ import { checkPolicy } from "../../../agent/attest/policy.ts";
 import { verifyTdx } from "../../../agent/attest/tdx/verify.ts";
 import { failures, type Verdict } from "../../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../../agent/crypto/node.ts";
+import { amdCa, certificateTable, encodeReport, signReportBytes } from "../../twin/amd-ca.ts";
 import { TWIN_TIME } from "../../twin/intel-ca.ts";
+import { MEASUREMENT, strictPolicy } from "../snp/policies.ts";
 import { ca, COLLATERAL, twinPolicy } from "../tdx/twin.ts";
 import { Tpm } from "../tpm/machine.ts";
 import { vector } from "../vectors.ts";
@@ -191,6 +193,29 @@ describe("Azure's paravisor", () => {
       () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: "sgeoFQ" }] })),
     ],
     ["azure.runtime-data.format", "not JSON", () => appraise(Buffer.from("{"))],
+    ["azure.runtime-data.format", "over the budget", () => appraise(runtimeData({ more: "x".repeat(9000) }))],
+    [
+      "azure.runtime-data.format",
+      "a modulus in base64, not base64url",
+      () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: `${n?.slice(0, -1)}+` }] })),
+    ],
+    ...["", "AQABA", "AQAB_", "AAEAAQ", "AQABAQE"].map(
+      (exponent) =>
+        [
+          "azure.runtime-data.format",
+          `exponent "${exponent}"`,
+          () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e: exponent, n }] })),
+        ] as const,
+    ),
+    [
+      "azure.hcl.format",
+      "over the budget",
+      () =>
+        appraise(undefined, {
+          hclReport: new Uint8Array([...hcl(runtimeData()), ...new Uint8Array(16_384)]),
+        }),
+    ],
+    ["azure.vm", "not stated", () => appraise(flags({ vmUniqueId: undefined }))],
     ["azure.secure-boot", "disabled", () => appraise(flags({ "secure-boot": false }))],
     ["azure.secure-boot", "not stated", () => appraise(flags({ "secure-boot": undefined }))],
     ["azure.console", "enabled", () => appraise(flags({ "console-enabled": true }))],
@@ -293,6 +318,75 @@ describe("Azure's evidence through the public function", () => {
       expect: { ...input.expect, reportData: new Uint8Array(64) },
     });
     assert.deepEqual(failures(replayed), ["tpm.quote.nonce"]);
+  });
+
+  it("an SNP machine's hardware part is appraised as SNP", async () => {
+    const amd = amdCa("Milan");
+    const vek = amd.issue();
+    const snp = strictPolicy(amd).tees["sev-snp"];
+    const both = checkPolicy({
+      ...denied,
+      tees: { ...denied.tees, azure: { ...POLICY, hardware: { "sev-snp": snp, tdx: "denied" } } },
+    });
+    assert.ok(both.ok);
+    const initdata = new Uint8Array(32).fill(4);
+    const report = signReportBytes(
+      encodeReport(
+        {
+          product: "Milan",
+          reportData: Buffer.concat([createHash("sha256").update(runtime).digest(), new Uint8Array(32)]),
+          hostData: initdata,
+          measurement: Buffer.from(MEASUREMENT, "hex"),
+        },
+        vek,
+      ),
+      vek.key,
+    );
+    const whole = hcl(runtime, { type: 2 });
+    whole.set(report, 32);
+    const table = certificateTable({ vcek: vek.der });
+    const machine: Appraisal = {
+      ...input,
+      evidence: {
+        ...input.evidence,
+        tee: "azure-sev-snp",
+        report: whole,
+        auxiliary: packAzureAuxiliary({ tpm: { ...tpm.quote({ nonce }), pcrs: tpm.pcrs }, hardware: table }),
+      },
+      collateral: { snp: { Milan: amd.collateral() } },
+      policy: both.policy,
+      expect: { reportData: request, initdata: { sha256: initdata, sha384: new Uint8Array(48) } },
+    };
+    const verdict = await publicAppraise(machine);
+    assert.deepEqual(failures(verdict), []);
+    assert.equal(verdict.accepted, true);
+    // the report of another runtime: the paravisor's word is not the hardware's
+    const other = hcl(runtimeData({ more: 1 }), { type: 2 });
+    other.set(report, 32);
+    const swapped = await publicAppraise({ ...machine, evidence: { ...machine.evidence, report: other } });
+    assert.deepEqual(failures(swapped), ["snp.report-data"]);
+    // a TDX machine's report in an envelope that says SNP
+    const mixed = await publicAppraise({
+      ...machine,
+      evidence: { ...machine.evidence, report: hcl(runtime) },
+    });
+    assert.ok(failures(mixed).includes("azure.hcl.tee"));
+    assert.equal(mixed.accepted, false);
+  });
+
+  it("without a request to bind to, the nonce says that it was not checked", async () => {
+    const verdict = await publicAppraise({
+      ...input,
+      expect: { ...input.expect, reportData: { unchecked: "a look" } },
+    });
+    assert.equal(verdict.accepted, true);
+    assert.equal(verdict.predicates.find(({ code }) => code === "tpm.quote.nonce")?.unchecked, "a look");
+  });
+
+  it("a PCR that was not read is not there", () => {
+    const pcrs = new Map([[3, new Uint8Array(32).fill(3)]]);
+    const packed = packAzureAuxiliary({ tpm: { ...tpm.quote({ nonce }), pcrs }, hardware: quote });
+    assert.deepEqual([...unpackAzureAuxiliary(packed).tpm.pcrs.keys()], [3]);
   });
 
   it("is refused where the policy denies it, or where it can't be unpacked", async () => {

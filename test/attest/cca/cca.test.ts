@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import * as fc from "fast-check";
 import { hex } from "../../../agent/attest/bytes.ts";
-import { decodeCbor } from "../../../agent/attest/cca/cbor.ts";
+import { decodeCbor, sigStructure } from "../../../agent/attest/cca/cbor.ts";
 import { ccaPolicy, type CcaPolicy } from "../../../agent/attest/cca/policy.ts";
 import { CCA_DEMANDED, verifyCca, type CcaCode, type CcaInput } from "../../../agent/attest/cca/verify.ts";
 import { attempt } from "../../../agent/attest/malformed.ts";
@@ -120,6 +120,33 @@ describe("Arm CCA tokens", () => {
       },
     ],
     ["cca.token.format", "another hash of the key", { realm: { 44240: "md5" } }],
+    ["cca.token.format", "a signature that is no byte string", { realmSign: { signature: 0 } }],
+    ["cca.token.format", "a signature of P-256's size", { realmSign: { signature: bytes(1, 64) } }],
+    ["cca.token.format", "a longer signature", { platformSign: { signature: bytes(1, 97) } }],
+    ["cca.token.format", "claims that are a list", { platformSign: { payload: [1] } }],
+    ["cca.token.format", "a profile that is a number", { realm: { 265: 1 } }],
+    ["cca.token.format", "a software component that is a text", { platform: { 2399: ["RMM"] } }],
+    [
+      "cca.token.format",
+      "a key with short coordinates",
+      {
+        realm: {
+          44237: cbor(
+            new Map<number, Item>([
+              [1, 2],
+              [-1, 2],
+              [-2, bytes(1, 48)],
+              [-3, bytes(1, 47)],
+            ]),
+          ),
+        },
+      },
+    ],
+    [
+      "cca.token.format",
+      "over the budget",
+      { collection: (parts) => ({ tag: 399, value: parts.set(44234, bytes(0, 1 << 20)) }) },
+    ],
     ["cca.token.profile", "platform's", { platform: { 265: "tag:arm.com,2099:cca_platform#9" } }],
     ["cca.token.profile", "realm's", { realm: { 265: "x" } }],
     ["cca.platform.known", "an instance that nobody named", { platform: { 256: bytes(9, 33) } }],
@@ -175,6 +202,35 @@ describe("Arm CCA tokens", () => {
       }),
     );
     assert.deepEqual(failures(verdict), ["cca.realm.binding"]);
+  });
+
+  it("says what it found, and what it was told not to look at", async () => {
+    const token = platform.token({ platform: { 2399: component(2) }, realm: { 265: undefined } });
+    const verdict = await appraise(token, {
+      expect: { reportData: { unchecked: "a look at a stranger's" }, initdataDigest: new Uint8Array(48) },
+    });
+    assert.equal(verdict.accepted, true);
+    const challenge = verdict.predicates.find(({ code }) => code === "cca.realm.challenge");
+    assert.deepEqual(
+      [challenge?.unchecked, challenge?.found],
+      ["a look at a stranger's", hex(new Uint8Array(64))],
+    );
+    assert.deepEqual(verdict.claims["platform"], {
+      profile: "tag:arm.com,2023:cca_platform#1.0.0",
+      implementationId: hex(bytes(1)),
+      instanceId: hex(platform.instanceId),
+      lifecycle: 0x3003,
+      config: "cf",
+      softwareComponents: [{ type: "", measurement: hex(bytes(2)), version: "", signerId: hex(bytes(5)) }],
+    });
+  });
+
+  it("long protected headers and payloads are signed as COSE encodes their length", () => {
+    for (const size of [1, 23, 24, 255, 256, 65_535, 65_536])
+      assert.deepEqual(
+        Buffer.from(sigStructure(bytes(1, 3), bytes(2, size))),
+        Buffer.from(cbor(["Signature1", bytes(1, 3), new Uint8Array(0), bytes(2, size)])),
+      );
   });
 
   it("brief: no signature is verified after a cheap predicate failed", async () => {

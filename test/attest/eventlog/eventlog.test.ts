@@ -125,6 +125,9 @@ describe("genuine event logs", () => {
     wrong[40] = 1;
     assert.throws(() => parseCcelTable(wrong), { code: "UNEXPECTED" });
     assert.throws(() => parseCcelTable(wrong.subarray(1)), { code: "TRUNCATED" });
+    const longer = vector("go-tdx-guest/testdata/ccel/ccel_table.dat");
+    longer[4] = 57;
+    assert.throws(() => parseCcelTable(longer), { code: "UNEXPECTED" });
     wrong[0] = 0x41;
     assert.throws(() => parseCcelTable(wrong), { code: "UNEXPECTED" });
   });
@@ -132,6 +135,26 @@ describe("genuine event logs", () => {
 
 const digests = (log: EventLog): string =>
   log.events.flatMap(({ digests: all }) => [...all.values()].map(hex)).join();
+
+/** A log of two algorithms, by their ids, and one event with digests of `used`. */
+function twoAlgorithms(first: number, second: number, used: readonly number[] = []): Uint8Array {
+  const size = (id: number): number => (id === 12 ? 48 : 32);
+  const spec = [
+    ...Buffer.from("Spec ID Event03\0"),
+    ...[0, 0, 0, 0, 0, 2, 0, 2],
+    ...[2, 0, 0, 0, first, 0, size(first), 0, second, 0, size(second), 0, 0],
+  ];
+  const digestsOf = used.flatMap((id) => [id, 0, ...new Uint8Array(size(id))]);
+  const event = used.length === 0 ? [] : [1, 0, 0, 0, 4, 0, 0, 0, used.length, 0, 0, 0, ...digestsOf];
+  const header = [1, 0, 0, 0, 3, 0, 0, 0, ...new Uint8Array(20), spec.length, 0, 0, 0];
+  return Uint8Array.from([...header, ...spec, ...event]);
+}
+
+function tooMany(log: Uint8Array): Uint8Array {
+  const header = log.subarray(0, 32 + 33);
+  const event = eventLog({ index: 1, type: 4, data: "" }).subarray(header.length, -64);
+  return new Uint8Array(Buffer.concat([header, ...Array.from({ length: 16_385 }, () => event)]));
+}
 
 describe("event logs that are wrong", () => {
   const good = eventLog({ index: 1, type: 4, data: "\0\0\0\0" }, { index: 2, type: 0xd, data: "x" });
@@ -150,6 +173,31 @@ describe("event logs that are wrong", () => {
     assert.equal(await firstContradiction(crypto, log, "sha384"), undefined);
   });
 
+  it("an event of a type that is not known is called by its number", () => {
+    assert.equal(eventName(0xa0000001), "0xa0000001");
+  });
+
+  it("a log that lost a digest of the bank leads nowhere", async () => {
+    const log = parseEventLog(good);
+    const [first, ...rest] = log.events;
+    assert.ok(first);
+    const bare = { ...first, digests: new Map<number, Uint8Array>() };
+    assert.equal(await replay(crypto, { ...log, events: [bare, ...rest] }, "sha384"), undefined);
+    assert.equal(await describesItself(crypto, bare, "sha384"), "undefined");
+  });
+
+  it("EV_NO_ACTION of another register, or that says something else, sets no locality", async () => {
+    const say = (index: number, data: string): EventLog => parseEventLog(eventLog({ index, type: 3, data }));
+    for (const log of [
+      say(0, "StartupLocality\0"),
+      say(1, "StartupLocality\0\x03"),
+      say(0, "StartupLocalitY\0\x03"),
+    ])
+      assert.equal((await replay(crypto, log, "sha384"))?.size, 0);
+    const set = await replay(crypto, say(0, "StartupLocality\0\x03"), "sha384");
+    assert.equal(set?.get(0)?.at(-1), 3);
+  });
+
   const bad: readonly (readonly [what: string, bytes: Uint8Array, code: string])[] = [
     ["empty", new Uint8Array(0), "TRUNCATED"],
     ["over the budget", new Uint8Array(5 * 1024 * 1024), "TOO_LARGE"],
@@ -166,6 +214,9 @@ describe("event logs that are wrong", () => {
     ["another algorithm", changed(header + 12, 11), "UNEXPECTED"],
     ["event's size", changed(header + 14 + 48, 0xff, 0xff), "TRUNCATED"],
     ["cut", good.slice(0, header + 20), "TRUNCATED"],
+    ["an algorithm of the log twice", twoAlgorithms(12, 12), "DUPLICATE"],
+    ["a digest of one algorithm twice, of the other none", twoAlgorithms(12, 11, [12, 12]), "DUPLICATE"],
+    ["more events than are read", tooMany(good), "TOO_LARGE"],
     ["bytes after the padding", changed(good.length - 1, 1), "TRAILING"],
   ];
   for (const [what, bytes, code] of bad)

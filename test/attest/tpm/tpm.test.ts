@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createPublicKey, generateKeyPairSync } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync } from "node:crypto";
 import * as fc from "fast-check";
 import { hex } from "../../../agent/attest/bytes.ts";
 import { attempt } from "../../../agent/attest/malformed.ts";
@@ -88,6 +88,7 @@ describe("TPM quotes", () => {
         ),
       },
     ],
+    ["tpm.quote.format", "over the budget", { nonce: new Uint8Array(1100) }],
     ["tpm.quote.nonce", "another's", { nonce: new Uint8Array(32) }],
     ["tpm.quote.nonce", "none", { nonce: new Uint8Array(0) }],
     ["tpm.quote.digest", "another", { digest: new Uint8Array(32) }],
@@ -103,6 +104,26 @@ describe("TPM quotes", () => {
   it("tpm.pcrs: a value that is not the policy's", async () => {
     const values = new Map(tpm.pcrs).set(11, new Uint8Array(32).fill(9));
     assert.deepEqual(failures(await appraise({}, { policy: policyOf(PCRS, values) })), ["tpm.pcrs"]);
+  });
+
+  it("the digest over the PCRs may be of another hash than the bank's, and is still checked", async () => {
+    for (const algorithm of ["sha384", "sha512"]) {
+      const digest = createHash(algorithm);
+      for (const pcr of PCRS) digest.update(tpm.pcrs.get(pcr) ?? assert.fail("no such PCR"));
+      assert.deepEqual(failures(await appraise({ digest: new Uint8Array(digest.digest()) })), []);
+    }
+    for (const size of [20, 48, 64])
+      assert.deepEqual(failures(await appraise({ digest: new Uint8Array(size) })), ["tpm.quote.digest"]);
+  });
+
+  it("a PCR that is not looked at is still quoted and in the digest", async () => {
+    const policy = tpmPolicy.parse({
+      ...policyOf(),
+      pcrs: { ...policyOf().pcrs, 4: { unchecked: "the boot loader changes" } },
+    });
+    assert.deepEqual(failures(await appraise({}, { policy })), []);
+    const pcrs = new Map(tpm.pcrs).set(4, new Uint8Array(32));
+    assert.deepEqual(failures(await appraise({}, { policy, evidence: { pcrs } })), ["tpm.quote.digest"]);
   });
 
   it("a PCR whose value is missing or short", async () => {
