@@ -21,14 +21,6 @@ const TMPFILES = "usr/lib/tmpfiles.d/";
 const CACHE = "/opt/cache";
 const STAGE = "/run/stage";
 
-/** Loaded before systemd starts: the guest has no udev that would. */
-const MODULES = [
-  ..."dm-mod dm-crypt dm-integrity dm-clone dm-zero aegis128 xts gcm hmac authenc cuse fuse configfs tun".split(
-    " ",
-  ),
-  ..."overlay veth bridge br_netfilter algif_aead".split(" "),
-];
-
 /** What of the image a guest does without: its network is set before systemd, it has no DNS, and Debian's users do. */
 const LEFT_OUT = [
   /systemd-networkd|systemd-resolved|systemd\/network$/u,
@@ -192,7 +184,8 @@ export function initScript({ programs: { sealet } }: Pick<RootOptions, "programs
     "sed '/^bogomips/i cpu MHz\\t\\t: 2600.000' /proc/cpuinfo > /run/cpuinfo; mount --bind /run/cpuinfo /proc/cpuinfo",
     // io_uring's mappings break a process that forks, in user-mode Linux
     "echo 2 > /proc/sys/kernel/io_uring_disabled",
-    `modprobe -a ${MODULES.join(" ")}`,
+    // The kernel asks for the others as they are used; only a device file must be there first.
+    "modprobe dm-mod",
     "mount --make-rshared /",
     "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd",
   ].join("\n");
