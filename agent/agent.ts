@@ -31,7 +31,7 @@ import { FILES } from "./kubelet/places.ts";
 import { readIfThere } from "./kubelet/atomic-file.ts";
 import { systemd } from "./kubelet/systemd.ts";
 import { pem } from "./crypto/pem.ts";
-import { type Log, createLog } from "./log.ts";
+import { type Log, createLogger } from "./log.ts";
 import { VERSION } from "./version.ts";
 
 export interface AgentOptions {
@@ -40,14 +40,14 @@ export interface AgentOptions {
   readonly until?: PhaseName | undefined;
   /** Aborted when the agent is to end. */
   readonly stop: AbortSignal;
-  readonly log?: Log;
   /** A line for the console at each event. */
   readonly console: (line: string) => void;
 }
 
 export async function runAgent(options: AgentOptions): Promise<void> {
   hardenProcess({ lockAll: false });
-  const { log = createLog("info"), runtime, stop } = options;
+  const { runtime, stop } = options;
+  const { log, setLevel } = createLogger();
   mkdirSync(runtime, { recursive: true, mode: 0o700 });
   const clock = systemClock;
   using notifier = createNotifier(process.env);
@@ -62,6 +62,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     runtime,
     clock,
     services: systemd(),
+    onConfigured: ({ measured }) => setLevel(measured.logLevel),
     serve: async () => {
       nodeApi = await openNodeApi(machine, view, health);
       listeners.push(nodeApi);

@@ -4,14 +4,14 @@
  * INVARIANT (I9): a secret can't be logged, by type: a line is made of the fields below and no others, and none of them
  * takes bytes or an object. Messages are the program's own words and those of `SealetError`.
  */
-import { createLogger, format, transports } from "winston";
+import { format, transports, createLogger as winston } from "winston";
 import type { Code } from "./error.ts";
 
-export const LEVELS = ["error", "warn", "info", "debug"] as const;
+const LEVELS = ["error", "warn", "info", "debug"] as const;
 export type Level = (typeof LEVELS)[number];
 
 /** All that can be logged. What is missing here is added here, with a type as narrow as it can be. */
-export interface Fields {
+interface Fields {
   readonly code?: Code | undefined;
   readonly phase?: string;
   readonly kind?: string;
@@ -34,12 +34,22 @@ function scalars(fields: Fields): Record<string, string | number> {
   );
 }
 
-export function createLog(level: Level, stream: NodeJS.WritableStream = process.stdout): Log {
-  const logger = createLogger({
-    level,
+export interface Logger {
+  readonly log: Log;
+  readonly setLevel: (level: Level) => void;
+}
+
+export function createLogger(stream: NodeJS.WritableStream = process.stdout): Logger {
+  const logger = winston({
+    level: "info",
     levels: Object.fromEntries(LEVELS.map((name, index) => [name, index])),
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Stream({ stream })],
   });
-  return (at, message, fields = {}) => void logger.log({ ...scalars(fields), level: at, message });
+  return {
+    log: (at, message, fields = {}) => void logger.log({ ...scalars(fields), level: at, message }),
+    setLevel: (level) => {
+      logger.level = level;
+    },
+  };
 }

@@ -60,7 +60,7 @@ function watch(view: NodeView, call: ServerWritableStream<WatchEventsRequest, Ev
   call.on("close", leave);
 }
 
-export function toWire(event: BootEvent): Event {
+function toWire(event: BootEvent): Event {
   return {
     sequence: BigInt(event.sequence),
     timeUnixMs: BigInt(event.timeUnixMs),

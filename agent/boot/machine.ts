@@ -76,7 +76,7 @@ export interface KeyService<Keys extends Unsealed> {
   release(leaseId: string, signal: AbortSignal): Promise<void>;
 }
 
-export interface Kubernetes {
+interface Kubernetes {
   /** Writes the configuration, starts containerd and kubelet, waits until kubelet is healthy. */
   start(signal: AbortSignal): Promise<string>;
   /** kubelet, containerd and every pod; what does not stop is killed. Does nothing where nothing runs. */

@@ -7,7 +7,7 @@
 import type { Code } from "../error.ts";
 
 /** From the strictest on: a phase allows at most its own class, whatever the code would allow. */
-export const RETRY_CLASSES = ["never", "briefly", "while-it-heals"] as const;
+const RETRY_CLASSES = ["never", "briefly", "while-it-heals"] as const;
 export type RetryClass = (typeof RETRY_CLASSES)[number];
 
 export const RETRY = {

@@ -23,6 +23,7 @@ export interface ThisMachineOptions {
   readonly runtime: string;
   readonly clock: Clock;
   readonly services: Services;
+  readonly onConfigured?: (configuration: Configuration) => void;
   /** Opens the node API. */
   readonly serve: () => Promise<string>;
 }
@@ -51,6 +52,7 @@ export class ThisMachine implements Machine<NodeUnsealed> {
 
   async configure(): Promise<NodeConfiguration> {
     this.#configuration = await readConfiguration();
+    this.#options.onConfigured?.(this.#configuration);
     const { cluster, node, claimed, stateDisk } = this.#configuration.initdata;
     const { runtime } = this.#options;
     this.#disk = new StateDisk({ disk: stateDisk, cluster, node, mountPoint: MOUNT_POINT, runtime });

@@ -15,7 +15,7 @@ export function registerDisk(program: Command, output: Output): void {
   );
 }
 
-export function diskText(disk: Disk, style: Style): string {
+function diskText(disk: Disk, style: Style): string {
   return fields(
     [
       ["state", disk.state],

@@ -33,7 +33,7 @@ export function registerEvents(program: Command, output: Output): void {
     });
 }
 
-export function eventText(event: Event, style: Style): string {
+function eventText(event: Event, style: Style): string {
   const time = new Date(Number(event.timeUnixMs)).toISOString().slice(11, 23);
   const code = event.code === "" ? "" : style.bold(event.code);
   const took = event.durationMs > 0n ? style.dim(`(${duration(event.durationMs)})`) : "";

@@ -63,7 +63,7 @@ function phases(status: Status, style: Style): string {
   return table(["phase", "state", "time", "tries", ""], rows, style);
 }
 
-export function failureText(failure: Failure, style: Style): string {
+function failureText(failure: Failure, style: Style): string {
   const lines = [`${style.red(style.bold(failure.code))} in ${failure.phase}: ${printable(failure.message)}`];
   if (failure.expected !== "") lines.push(`  expected  ${printable(failure.expected)}`);
   if (failure.found !== "") lines.push(`  found     ${printable(failure.found)}`);

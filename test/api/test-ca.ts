@@ -2,7 +2,7 @@
 import { type KeyObject, generateKeyPairSync } from "node:crypto";
 import { type Subject, encodeName, issueCertificate } from "../../agent/crypto/certificate.ts";
 
-export interface Issued {
+interface Issued {
   /** PEM. */
   readonly certificate: Buffer;
   readonly privateKey: Buffer;
