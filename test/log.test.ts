@@ -4,7 +4,8 @@ import { createLogger } from "../agent/log.ts";
 
 function written(stream: PassThrough): Record<string, unknown>[] {
   let text = "";
-  for (let chunk: unknown = stream.read(); chunk !== null; chunk = stream.read()) text += String(chunk);
+  for (let chunk: string | null = stream.setEncoding("utf8").read(); chunk !== null; chunk = stream.read())
+    text += chunk;
   const lines = text.split("\n").filter((line) => line !== "");
   return lines.map((line): Record<string, unknown> => JSON.parse(line));
 }
