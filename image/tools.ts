@@ -13,7 +13,6 @@ const PACKAGES = [
   "apt",
   "bubblewrap",
   "busybox-static",
-  "ca-certificates",
   "cpio",
   "cryptsetup-bin",
   "debian-archive-keyring",
@@ -54,13 +53,14 @@ async function build({ folder, log }: Build): Promise<void> {
   await hostPackages("debootstrap", "debian-archive-keyring");
   const hint = `Set-up downloads Debian 13 from ${mirror}: check the network, or set SEALET_MIRROR.`;
   const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  await command("debootstrap", ["--variant=minbase", `--keyring=${keyring}`, "trixie", folder, mirror], {
+  // ca-certificates now: later its folder is the host's, which it must not rewrite
+  const options = ["--variant=minbase", "--include=ca-certificates", `--keyring=${keyring}`];
+  await command("debootstrap", [...options, "trixie", folder, mirror], {
     log,
     label: "tools: Debian 13 base",
     hint,
   });
   copyFileSync("/etc/resolv.conf", join(folder, "etc/resolv.conf"));
-  mkdirSync(join(folder, "etc/ssl/certs"), { recursive: true });
   const apt = (label: string, ...args: string[]) => {
     const [program, argv] = inTools(folder, { binds: [] }, "apt-get", ["-q", "-y", ...args]);
     return command(program, argv, { log, label, hint, env: { DEBIAN_FRONTEND: "noninteractive" } });
@@ -80,13 +80,17 @@ export interface InTools {
 }
 
 // $1: tree, $2: working folder, $3..: binds up to "--", then the command. Name service and trusted CAs are the host's:
-// a proxy of the network may need both.
+// a proxy of the network may need both. Read-only: nothing that is installed in the tree may change them.
 const ENTER = `
 set -e
 tree=$1 cwd=$2; shift 2
 mount --bind "$tree" "$tree"
 while [ "$1" != -- ]; do mount --rbind "$1" "$tree$1"; shift; done; shift
-for file in resolv.conf ssl/certs; do [ ! -e "/etc/$file" ] || mount --bind "/etc/$file" "$tree/etc/$file"; done
+for file in resolv.conf ssl/certs; do
+  [ -e "/etc/$file" ] || continue
+  mount --bind "/etc/$file" "$tree/etc/$file"
+  mount -o remount,bind,ro "$tree/etc/$file"
+done
 for system in dev sys proc; do mount --rbind "/$system" "$tree/$system"; done
 cd "$tree"
 pivot_root . .
