@@ -11,8 +11,9 @@ await main(async () => {
   console.log(partNames.map((name) => `${name} ${version(name)}`).join(", "));
 });
 
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+
 function print(flavour: Flavour, { facts, disk, uki }: Image): void {
-  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
   const rows = {
     "root hash": facts.rootHash,
     "unified kernel image, SHA-384": facts.ukiSha384,

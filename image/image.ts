@@ -20,7 +20,7 @@ import { baseTree, packageCount } from "./base.ts";
 import { buildExecutable } from "./bundle.ts";
 import { command } from "./command.ts";
 import { dmCloneModule } from "./dm-clone.ts";
-import { commandLine, writeInitrd } from "./initrd.ts";
+import { commandLine, staticProgram, writeInitrd } from "./initrd.ts";
 import { compiled } from "./kubernetes.ts";
 import { pauseImage } from "./oci.ts";
 import { say } from "./progress.ts";
@@ -79,6 +79,7 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
     cni: await compiled("cni"),
     pause: await pauseImage(),
     dmClone: await dmCloneModule(),
+    power: await staticProgram("power"),
     sealet: await executable(),
   };
   const inputs = [flavour, ...Object.values(parts), await digest(...SOURCES)];
@@ -113,6 +114,7 @@ interface Parts {
   readonly cni: string;
   readonly pause: string;
   readonly dmClone: string;
+  readonly power: string;
   readonly sealet: string;
 }
 
@@ -163,6 +165,7 @@ function placeOwnFiles(flavour: Flavour, parts: Parts, tree: string): void {
   put(join(parts.runc, "runc"), "usr/bin/runc", 0o755);
   for (const name of ["bridge", "host-local", "loopback", "portmap", "ptp"])
     put(join(parts.cni, name), `usr/lib/cni/${name}`, 0o755);
+  put(parts.power, "usr/lib/sealet/power-button", 0o755);
   put(parts.pause, "usr/share/sealet/images/pause.tar", 0o644);
   const overlays = ["image/system/overlay", ...(flavour === "lab" ? ["image/system/lab"] : [])];
   for (const overlay of overlays)

@@ -24,18 +24,15 @@ export function commandLine(): string {
   return readFileSync(join(root, "image/system/cmdline.txt"), "utf8").trim();
 }
 
-/** The compiled program of the initrd. */
-async function program(): Promise<string> {
-  const inputs = [await digest("image/initrd")];
-  const folder = await artefact("initrd", inputs, async ({ folder: out, log }) => {
+/** A small static program of the image, compiled from a folder of Go. */
+export async function staticProgram(name: string): Promise<string> {
+  const source = `image/${name}`;
+  const folder = await artefact(name, [name, await digest(source)], async ({ folder: out, log }) => {
     const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="];
-    await go(["build", ...flags, "-o", join(out, "init"), "."], {
-      cwd: join(root, "image/initrd"),
-      log,
-      label: "initrd: compiling",
-    });
+    const label = `${name}: compiling`;
+    await go(["build", ...flags, "-o", join(out, name), "."], { cwd: join(root, source), log, label });
   });
-  return join(folder, "init");
+  return join(folder, name);
 }
 
 /** Writes the initrd for a root's kernel modules. @param modules the folder /usr/lib/modules/<release> of the root */
@@ -47,7 +44,7 @@ export async function writeInitrd(
   const tree = `${file}.tree`;
   for (const folder of ["proc", "sys", "dev", "sysroot", "modules"])
     mkdirSync(join(tree, folder), { recursive: true });
-  copyFileSync(await program(), join(tree, "init"));
+  copyFileSync(await staticProgram("initrd"), join(tree, "init"));
   writeFileSync(join(tree, "cmdline"), `${commandLine()}\n`);
   const graph = moduleGraph(readFileSync(join(modules, "modules.dep"), "utf8"));
   const files = new Set<string>();

@@ -19,7 +19,7 @@ interface Part {
   readonly packages: readonly string[];
   readonly tags?: string;
   readonly cgo?: true;
-  readonly ldflags?: (version: string) => string;
+  readonly ldflags?: (tag: string) => string;
   /** Space for sources and intermediate objects. */
   readonly megabytes: number;
 }
@@ -34,10 +34,10 @@ const PARTS = {
     packages: ["kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"].map(
       (name) => `k8s.io/kubernetes/cmd/${name}`,
     ),
-    ldflags: (version) => {
-      const [major = "", minor = ""] = version.replace(/^v/u, "").split(".");
+    ldflags: (tag) => {
+      const [major = "", minor = ""] = tag.replace(/^v/u, "").split(".");
       return [
-        `-X ${component}.gitVersion=${version}`,
+        `-X ${component}.gitVersion=${tag}`,
         `-X ${component}.gitMajor=${major}`,
         `-X ${component}.gitMinor=${minor}`,
         `-X ${component}.gitTreeState=clean`,
@@ -49,7 +49,7 @@ const PARTS = {
     module: containerd,
     packages: ["containerd", "containerd-shim-runc-v2", "ctr"].map((name) => `${containerd}/cmd/${name}`),
     tags: "no_btrfs no_devmapper no_zfs",
-    ldflags: (version) => `-X ${containerd}/version.Version=${version}`,
+    ldflags: (tag) => `-X ${containerd}/version.Version=${tag}`,
     megabytes: 2000,
   },
   cni: {
@@ -65,7 +65,7 @@ const PARTS = {
     // without seccomp every pod fails, though the node looks Ready
     tags: "seccomp",
     cgo: true,
-    ldflags: (version) => `-X main.version=${version.replace(/^v/u, "")}`,
+    ldflags: (tag) => `-X main.version=${tag.replace(/^v/u, "")}`,
     megabytes: 500,
   },
   etcd: {
@@ -76,7 +76,7 @@ const PARTS = {
 } as const satisfies Record<string, Part>;
 
 export type PartName = keyof typeof PARTS;
-export const partNames = Object.keys(PARTS) as PartName[];
+export const partNames = ["kubernetes", "containerd", "runc", "cni", "etcd"] as const satisfies PartName[];
 
 /** The version of a part, from its go.mod. */
 export function version(name: PartName): string {

@@ -32,6 +32,10 @@ function murmur(text: string): void {
   transient = true;
 }
 
+/** The colours and cursor movements of foreign programs (ECMA-48). */
+// oxlint-disable-next-line no-control-regex -- they are made of control characters
+const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/gu;
+
 /** The end of a file, without control characters. */
 export function tail(file: string, lines: number): string[] {
   const fd = openSync(file, "r");
@@ -39,11 +43,9 @@ export function tail(file: string, lines: number): string[] {
     const size = fstatSync(fd).size;
     const chunk = Buffer.alloc(Math.min(size, 400 * lines));
     readSync(fd, chunk, 0, chunk.length, size - chunk.length);
-    // oxlint-disable-next-line no-control-regex -- escape sequences of foreign programs are what is to go
-    const text = chunk
+    return chunk
       .toString("utf8")
-      .replaceAll(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/gu, "");
-    return text
+      .replaceAll(ESCAPES, "")
       .split("\n")
       .filter((line) => line.trim() !== "")
       .slice(-lines);

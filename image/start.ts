@@ -69,7 +69,10 @@ async function follow(cluster: TestCluster, node: VmNode, machine: Machine): Pro
   );
   const look = [
     [`the whole took ${elapsed().toFixed(0)} s; everything is below`, cluster.controlPlane.folder],
-    ["look at the cluster", `${cluster.controlPlane.program} --kubeconfig ${cluster.controlPlane.kubeconfig} get all -A`],
+    [
+      "look at the cluster",
+      `${cluster.controlPlane.program} --kubeconfig ${cluster.controlPlane.kubeconfig} get all -A`,
+    ],
     ["look at the key service", `${cluster.kms.program} nodes list --socket ${cluster.kms.socket}`],
     ["what it released and refused", `${cluster.kms.program} audit list --socket ${cluster.kms.socket}`],
     ["the machine's console and journal", `${node.folder}/console.log, journal.log`],

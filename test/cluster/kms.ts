@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { z } from "zod";
 import type { Policy } from "../../agent/attest/policy.ts";
 import { executable } from "../../image/image.ts";
 import { pem } from "../../agent/crypto/pem.ts";
@@ -36,6 +37,8 @@ export interface TestKms {
   readonly start: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
+
+const added = z.object({ initdataSha256: z.string() });
 
 export interface NodeInitdata {
   /** The disk image. */
@@ -88,8 +91,8 @@ export async function startTestKms(options: KmsOptions): Promise<TestKms> {
     applyPolicy,
     addNode: async (name) => {
       const file = at(`${name}.initdata`);
-      const added = (await sealet("nodes", "add", name, "--out", file)) as { initdataSha256: string };
-      return { file, hostData: added.initdataSha256 };
+      const { initdataSha256 } = added.parse(await sealet("nodes", "add", name, "--out", file));
+      return { file, hostData: initdataSha256 };
     },
     start,
     stop: async () => {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync, closeSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { tail } from "../../image/progress.ts";
 
@@ -64,8 +64,9 @@ export async function freePort(address = "127.0.0.1"): Promise<number> {
   const server = createServer();
   server.listen(0, address);
   await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  const bound = server.address();
   server.close();
   await once(server, "close");
-  return port;
+  if (bound === null || typeof bound === "string") throw new Error("no TCP port");
+  return bound.port;
 }

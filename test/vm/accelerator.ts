@@ -2,10 +2,13 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { cacheFolder } from "../../image/artefact.ts";
 import { inTools } from "../../image/tools.ts";
 
-export type Accelerator = "kvm" | "tcg";
+const accelerators = z.enum(["kvm", "tcg"]);
+export type Accelerator = z.infer<typeof accelerators>;
+const found = z.object({ boot: z.string(), accelerator: accelerators });
 
 /** Found out once for each boot of this host. */
 export async function accelerator(tools: string): Promise<Accelerator> {
@@ -17,14 +20,14 @@ export async function accelerator(tools: string): Promise<Accelerator> {
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   const note = join(cacheFolder, "accelerator.json");
   try {
-    const known = JSON.parse(readFileSync(note, "utf8")) as { boot: string; accelerator: Accelerator };
+    const known = found.parse(JSON.parse(readFileSync(note, "utf8")));
     if (known.boot === boot) return known.accelerator;
   } catch {
     // not found out yet
   }
-  const found: Accelerator = (await firmwareSpeaks(tools)) ? "kvm" : "tcg";
-  writeFileSync(note, JSON.stringify({ boot, accelerator: found }));
-  return found;
+  const works: Accelerator = (await firmwareSpeaks(tools)) ? "kvm" : "tcg";
+  writeFileSync(note, JSON.stringify({ boot, accelerator: works }));
+  return works;
 }
 
 /** SeaBIOS says its name on its debug port at once where virtual machines run at all. */

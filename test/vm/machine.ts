@@ -12,6 +12,7 @@ import {
   readFileSync,
   type WriteStream,
 } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { SetupError } from "../../image/command.ts";
 import { inTools } from "../../image/tools.ts";
@@ -125,12 +126,14 @@ function watch(
     child.kill("SIGKILL");
   }, options.timeoutSeconds * 1000);
   limit.unref();
-  const off = once(child, "exit").then(() => {
+  const ended = async (): Promise<void> => {
+    await once(child, "exit");
     clearTimeout(limit);
     stopTpm?.();
     log.end();
     output.end(complaint === "" ? `${options.name} is off` : `QEMU: ${complaint.trim()}`);
-  });
+  };
+  const off = ended();
   child.once("error", (error) => {
     output.fail(new SetupError(`QEMU could not be started: ${error.message}`));
   });
@@ -144,7 +147,9 @@ function watch(
       await off;
     },
     press: () => {
-      child.kill("SIGTERM");
+      const monitor = connect(join(options.folder, "monitor"));
+      monitor.once("error", () => undefined);
+      monitor.end("system_powerdown\n");
     },
   };
 }

@@ -41,6 +41,8 @@ export interface BootOptions {
   readonly launch?: Partial<Launch>;
   /** Another disk in the place of the node's own. */
   readonly state?: string;
+  /** Another machine with this node's disks: where its own files go. */
+  readonly folder?: string;
   readonly withTwin?: boolean;
   readonly timeoutSeconds?: number;
   readonly tpm?: boolean;
@@ -67,22 +69,28 @@ export async function vmNode(
   // its own address, for kubelet's port is the same everywhere
   const address = `127.${1 + (process.pid % 200)}.${(process.pid >> 8) & 255}.${(machines += 1)}`;
   cluster.controlPlane.locate(name, address);
-  const twinConfig = join(folder, "twin-config.raw");
   return {
     name,
     folder,
     state,
     address,
     boot: (options = {}) => {
-      const launch = { measurement: parts.measurement, hostData, chip: name, ...options.launch };
-      writeTwinConfig(twinConfig, launch);
+      const own = options.folder ?? folder;
+      mkdirSync(own, { recursive: true });
+      const twinConfig = join(own, "twin-config.raw");
+      writeTwinConfig(twinConfig, {
+        measurement: parts.measurement,
+        hostData,
+        chip: name,
+        ...options.launch,
+      });
       const twin: Disk[] = [
         { serial: "twin", file: parts.twin, readonly: true },
         { serial: "twin-config", file: twinConfig, readonly: true },
       ];
       return powerOn({
         tools: parts.tools,
-        folder,
+        folder: own,
         name,
         boot: parts.image.disk,
         disks: [
@@ -90,7 +98,11 @@ export async function vmNode(
           { serial: "state", file: options.state ?? state },
           ...(options.withTwin === false ? [] : twin),
         ],
-        forwards: [KUBELET_PORT, NODE_API_PORT].map((port) => ({ host: `${address}:${port}`, guest: port })),
+        // the node's address leads to one machine only
+        forwards: (own === folder ? [KUBELET_PORT, NODE_API_PORT] : []).map((port) => ({
+          host: `${address}:${port}`,
+          guest: port,
+        })),
         journal: true,
         timeoutSeconds: options.timeoutSeconds ?? 180,
         ...(options.tpm === undefined ? {} : { tpm: options.tpm }),

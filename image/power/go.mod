@@ -1,0 +1,3 @@
+module sealet/image/power
+
+go 1.26.0
