@@ -15,7 +15,10 @@ const mocha = (...args: string[]) => [
 const LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   unit: [mocha("test/**/!(*.uml|*.node|*.vm).test.ts")],
   // Pieces inside a guest, then whole nodes as guests with the cluster on this machine.
-  integration: [["test/uml/run.ts"], mocha("--parallel", "--jobs", "2", "--timeout", "180000", "test/**/*.node.test.ts")],
+  integration: [
+    ["test/uml/run.ts"],
+    mocha("--parallel", "--jobs", "2", "--timeout", "180000", "test/**/*.node.test.ts"),
+  ],
   vm: [mocha("--timeout", "600000", "test/**/*.vm.test.ts")],
 };
 
