@@ -3,10 +3,16 @@ import assert from "node:assert/strict";
 import { appraise, AppraisalCache, PREDICATES, type Appraisal } from "../../agent/attest/appraise.ts";
 import type { Crypto } from "../../agent/attest/crypto.ts";
 import { dimensionOf, EAR_PROFILE, toEar } from "../../agent/attest/ear.ts";
-import { failures, type ClaimValue } from "../../agent/attest/verdict.ts";
+import { ccaPolicy, type CcaPolicy } from "../../agent/attest/cca/policy.ts";
+import { hex } from "../../agent/attest/bytes.ts";
+import { Checks, failures, type ClaimValue } from "../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { amdCa, certificateTable, signReport, SERIAL } from "../twin/amd-ca.ts";
+import { CcaPlatform, pointOf } from "../twin/cca.ts";
+import { TWIN_TIME } from "../twin/intel-ca.ts";
 import { MEASUREMENT, strictPolicy } from "./snp/policies.ts";
+import { ca as intel, COLLATERAL, twinPolicy } from "./tdx/twin.ts";
+import { vector } from "./vectors.ts";
 
 const ca = amdCa("Genoa");
 const vek = ca.issue();
@@ -57,6 +63,20 @@ function appraisal(crypto: Crypto, change: Partial<Appraisal> = {}): Appraisal {
   };
 }
 
+function ccaPolicyOf(platform: CcaPlatform): CcaPolicy {
+  const skip = { unchecked: "not the point" };
+  return ccaPolicy.parse({
+    platforms: [{ instanceId: hex(platform.instanceId), key: hex(pointOf(platform.key)) }],
+    implementationId: skip,
+    config: skip,
+    softwareComponents: skip,
+    lifecycle: "secured",
+    initialMeasurement: skip,
+    extensibleMeasurements: [skip, skip, skip, skip],
+    personalization: "initdata",
+  });
+}
+
 describe("appraise", () => {
   for (const tee of ["", "sgx", "tdx", "SEV-SNP", "x".repeat(1000), "__proto__"])
     it(`refuses a TEE "${tee.slice(0, 20)}" that the policy does not allow`, async () => {
@@ -71,6 +91,65 @@ describe("appraise", () => {
   it("refuses SNP where it is denied", async () => {
     const policy = { ...strictPolicy(ca), tees: { "sev-snp": "denied", tdx: "denied" } } as const;
     assert.deepEqual(failures(await appraise(appraisal(nodeCrypto(), { policy }))), ["evidence.tee"]);
+  });
+
+  it("TDX quotes and CCA tokens are judged by their own part of the policy", async () => {
+    const platform = new CcaPlatform();
+    const strict = strictPolicy(ca);
+    const policy = {
+      ...strict,
+      tees: { ...strict.tees, tdx: twinPolicy(), "arm-cca": ccaPolicyOf(platform) },
+    };
+    const quote = intel.quote();
+    const crypto = nodeCrypto();
+    const input = appraisal(crypto, { policy, at: TWIN_TIME, cache: new AppraisalCache(crypto) });
+    const none = new Uint8Array(0);
+    const tdx: Appraisal = {
+      ...input,
+      evidence: { tee: "tdx", report: quote, auxiliary: none, eventLog: none },
+      collateral: { snp: {}, tdx: COLLATERAL },
+      expect: {
+        reportData: new Uint8Array(64),
+        initdata: { sha256: new Uint8Array(32), sha384: new Uint8Array(48) },
+      },
+    };
+    assert.deepEqual(failures(await appraise(tdx)), []);
+    // without collateral nothing is taken for granted
+    const bare = await appraise({ ...tdx, collateral: { snp: {} }, cache: undefined });
+    assert.equal(bare.accepted, false);
+    for (const code of ["tdx.tcb-info.format", "tdx.qe-identity.format", "tdx.root-crl.format"])
+      assert.ok(failures(bare).includes(code), failures(bare).join());
+    const logged = {
+      ...tdx,
+      evidence: { ...tdx.evidence, eventLog: vector("trustee/eventlog/CCEL_data_csv") },
+    };
+    const demanding = { ...policy, tees: { ...policy.tees, tdx: twinPolicy({ eventLog: "replay" }) } };
+    assert.deepEqual(failures(await appraise({ ...logged, policy: demanding })), ["tdx.event-log.format"]);
+    assert.deepEqual(failures(await appraise({ ...tdx, policy: demanding })), ["tdx.event-log.format"]);
+    const cca = { ...tdx, evidence: { ...tdx.evidence, tee: "arm-cca", report: platform.token() } };
+    assert.deepEqual(failures(await appraise(cca)), []);
+    // one TEE's evidence under another's name
+    for (const [tee, report] of [
+      ["tdx", input.evidence.report],
+      ["sev-snp", quote],
+      ["arm-cca", quote],
+    ] as const) {
+      const verdict = await appraise({ ...tdx, evidence: { ...tdx.evidence, tee, report } });
+      assert.equal(verdict.accepted, false);
+    }
+  });
+
+  it("a verdict is written as JSON with its predicates, long lists cut", async () => {
+    const measurements = Array.from({ length: 9 }, (_, i) => `0${i}`.repeat(48));
+    const policy = strictPolicy(ca, (snp) => ({ ...snp, measurement: { anyOf: measurements } }));
+    const verdict = await appraise(appraisal(nodeCrypto(), { policy }));
+    const written: unknown = JSON.parse(JSON.stringify(verdict));
+    assert.ok(
+      typeof written === "object" && written !== null && "predicates" in written && "claims" in written,
+    );
+    const failed = verdict.predicates.find(({ ok }) => !ok);
+    assert.equal(failed?.code, "snp.measurement");
+    assert.ok(failed.expected.endsWith(" or one of 5 more"), failed.expected);
   });
 
   it("verifies each signature once with a cache, the report's each time", async () => {
@@ -236,6 +315,8 @@ describe("EAR", () => {
     const one = appraisalOf(toEar(verdict, options));
     assert.equal(one["ear.status"], "contraindicated");
     assert.ok(!Object.values(one["ear.trustworthiness-vector"] ?? {}).includes(2));
+    const silent = appraisalOf(toEar(new Checks().verdict("tdx", [], {}), options));
+    assert.equal(silent["ear.status"], "none");
     assert.equal(dimensionOf("tdx.td.rtmr2"), "executables");
     assert.equal(dimensionOf("tdx.tcb.status"), "hardware");
   });

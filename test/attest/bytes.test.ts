@@ -28,6 +28,42 @@ describe("bytes", () => {
   for (const wrong of ["0", "0g", " 00", "0x00"])
     it(`"${wrong}" is no hex`, () => assert.throws(() => fromHex(wrong), { code: "ENCODING" }));
 
+  it("hex and base64 are the same where the runtime has neither", async () => {
+    const natives = [
+      [Uint8Array.prototype, "toHex"],
+      [Uint8Array, "fromHex"],
+      [Uint8Array, "fromBase64"],
+    ] as const;
+    const kept = natives.map(([owner, name]) => Reflect.get(owner, name));
+    const before = { hex, fromHex, fromBase64 };
+    for (const [owner, name] of natives) Reflect.deleteProperty(owner, name);
+    let after: typeof before;
+    try {
+      const older = "?older";
+      after = {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same modules once more
+        ...((await import(`../../agent/attest/bytes.ts${older}`)) as Pick<typeof before, "hex" | "fromHex">),
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same modules once more
+        ...((await import(`../../agent/attest/base64.ts${older}`)) as Pick<typeof before, "fromBase64">),
+      };
+    } finally {
+      for (const [i, [owner, name]] of natives.entries())
+        Object.defineProperty(owner, name, { value: kept[i], configurable: true, writable: true });
+    }
+    fc.assert(
+      fc.property(fc.uint8Array(), fc.string(), (bytes, text) => {
+        assert.equal(after.hex(bytes), before.hex(bytes));
+        assert.deepEqual([...after.fromHex(hex(bytes))], [...bytes]);
+        assert.deepEqual([...after.fromBase64(toBase64(bytes))], [...bytes]);
+        for (const wrong of [text, `${toBase64(bytes)}${text}`])
+          assert.deepEqual(
+            attempt(() => [...after.fromBase64(wrong)]),
+            attempt(() => [...before.fromBase64(wrong)]),
+          );
+      }),
+    );
+  });
+
   it("equality is of contents, at every length", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.nat(), (bytes, at) => {

@@ -98,6 +98,9 @@ describe("collateral bundle", () => {
     assert.deepEqual(rolledBack(seen, seen), []);
     assert.deepEqual(rolledBack(new Map(), now), []);
     assert.deepEqual([...newest(seen, now)], [...seen]);
+    assert.deepEqual([...newest(new Map(), now)], [...now]);
+    const amd = issuedTimes({ snp: { Milan: milan } });
+    assert.deepEqual([...amd.keys()], ["snp.crl.Milan"]);
     assert.equal(
       issuedTimes({ snp: {}, tdx: { ...older, rootCrl: Uint8Array.of(1) } }).has("tdx.root-crl"),
       false,

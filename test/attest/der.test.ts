@@ -14,7 +14,17 @@ function one<T>(hex: string, read: (from: Der) => T): T {
   return value;
 }
 
+const timeOf = (text: string): number =>
+  new Der(der.tlv(text.length === 13 ? 0x17 : 0x18, Buffer.from(text)), "time").time("t");
+
 describe("DER", () => {
+  it("leap years are the Gregorian calendar's", () => {
+    assert.equal(timeOf("000229000000Z"), Date.parse("2000-02-29T00:00:00Z"));
+    assert.equal(timeOf("20240229000000Z"), Date.parse("2024-02-29T00:00:00Z"));
+    for (const none of ["21000229000000Z", "250229000000Z", "250431000000Z"])
+      assert.throws(() => timeOf(none), { code: "ENCODING" }, none);
+  });
+
   const WRONG: readonly (readonly [what: string, hex: string, code: string, read: (from: Der) => unknown])[] =
     [
       ["nothing", "", "TRUNCATED", (from) => from.sequence("s")],

@@ -188,6 +188,11 @@ describe("X.509 certificates", () => {
     ],
     ["something after the extensions", certificate({ tail: [der.nul()] }), "TRAILING"],
     ["a compressed point", certificate({ spki: compressed }), "UNSUPPORTED"],
+    [
+      "an attribute without a value",
+      certificate({ subject: der.sequence(der.set(der.sequence(der.oid("2.5.4.3")))) }),
+      "TRUNCATED",
+    ],
     ["an empty RDN", certificate({ subject: der.sequence(der.set()) }), "TRUNCATED"],
     [
       "over 16 KiB",
@@ -253,6 +258,19 @@ describe("X.509 certificates", () => {
     const [ask] = parsePemCertificates(vectorText("virtee-sev/builtin/milan-ask.pem"));
     assert.ok(ask);
     assert.deepEqual(crlUris(ask), ["https://kdsintf.amd.com/vcek/v1/Milan/crl"]);
+  });
+
+  it("distribution points that are no plain URI are passed over", () => {
+    const uri = der.tlv(0x86, Buffer.from("https://a.example/crl"));
+    const points = der.sequence(
+      // reasons and an issuer alone, a name relative to the issuer, a directory's name, and one that counts
+      der.sequence(der.tlv(0x81, Uint8Array.of(0, 0x80))),
+      der.sequence(der.context(0, der.context(1, der.sequence()))),
+      der.sequence(der.context(0, der.context(0, der.tlv(0xa4, nameOf("directory")), uri))),
+    );
+    const parsed = parseCertificate(certificate({ extensions: [der.extension("2.5.29.31", points)] }));
+    assert.deepEqual(crlUris(parsed), ["https://a.example/crl"]);
+    assert.equal(timeText(Number.NaN), "NaN");
   });
 
   it("PEM of something else is refused", () => {

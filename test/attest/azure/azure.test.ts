@@ -193,6 +193,13 @@ describe("Azure's paravisor", () => {
       () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: "sgeoFQ" }] })),
     ],
     ["azure.runtime-data.format", "not JSON", () => appraise(Buffer.from("{"))],
+    ["azure.runtime-data.format", "no keys", () => appraise(runtimeData({ keys: [] }))],
+    ["azure.runtime-data.format", "a flag that is a text", () => appraise(flags({ "secure-boot": "yes" }))],
+    [
+      "azure.runtime-data.format",
+      "more user data than a report's 64 bytes",
+      () => appraise(runtimeData({ "user-data": "00".repeat(65) })),
+    ],
     ["azure.runtime-data.format", "over the budget", () => appraise(runtimeData({ more: "x".repeat(9000) }))],
     [
       "azure.runtime-data.format",
@@ -247,6 +254,12 @@ describe("Azure's paravisor", () => {
       [],
     );
     assert.equal(Object.keys(AZURE_PREDICATES).length, AZURE_DEMANDED.length);
+  });
+
+  it("the oldest paravisors have no user data", async () => {
+    const verdict = await appraise(runtimeData({ "user-data": undefined }));
+    assert.equal(verdict.accepted, true);
+    assert.equal("userData" in verdict.claims, false);
   });
 
   it("what is not checked says so", async () => {

@@ -151,6 +151,7 @@ describe("Arm CCA tokens", () => {
     ["cca.token.profile", "realm's", { realm: { 265: "x" } }],
     ["cca.platform.known", "an instance that nobody named", { platform: { 256: bytes(9, 33) } }],
     ["cca.platform.signature", "another key's", { platformSign: { signWith: other } }],
+    ["cca.token.format", "a lifecycle that is a text", { platform: { 2395: "secured" } }],
     ["cca.platform.lifecycle", "debug", { platform: { 2395: 0x4000 } }],
     ["cca.platform.lifecycle", "not negative either", { platform: { 2395: -1 } }],
     ["cca.platform.implementation", "another", { platform: { 2396: bytes(9) } }],
@@ -183,6 +184,7 @@ describe("Arm CCA tokens", () => {
       const verdict = await appraise(platform.token(options), change);
       assert.deepEqual(failures(verdict), [code]);
       assert.equal(verdict.accepted, false);
+      assert.equal("realm" in verdict.claims, code !== "cca.token.format");
     });
 
   it("every predicate has such a test", () => {

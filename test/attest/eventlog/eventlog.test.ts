@@ -136,15 +136,16 @@ describe("genuine event logs", () => {
 const digests = (log: EventLog): string =>
   log.events.flatMap(({ digests: all }) => [...all.values()].map(hex)).join();
 
+const sizeOf = (id: number): number => (id === 12 ? 48 : 32);
+
 /** A log of two algorithms, by their ids, and one event with digests of `used`. */
 function twoAlgorithms(first: number, second: number, used: readonly number[] = []): Uint8Array {
-  const size = (id: number): number => (id === 12 ? 48 : 32);
   const spec = [
     ...Buffer.from("Spec ID Event03\0"),
     ...[0, 0, 0, 0, 0, 2, 0, 2],
-    ...[2, 0, 0, 0, first, 0, size(first), 0, second, 0, size(second), 0, 0],
+    ...[2, 0, 0, 0, first, 0, sizeOf(first), 0, second, 0, sizeOf(second), 0, 0],
   ];
-  const digestsOf = used.flatMap((id) => [id, 0, ...new Uint8Array(size(id))]);
+  const digestsOf = used.flatMap((id) => [id, 0, ...new Uint8Array(sizeOf(id))]);
   const event = used.length === 0 ? [] : [1, 0, 0, 0, 4, 0, 0, 0, used.length, 0, 0, 0, ...digestsOf];
   const header = [1, 0, 0, 0, 3, 0, 0, 0, ...new Uint8Array(20), spec.length, 0, 0, 0];
   return Uint8Array.from([...header, ...spec, ...event]);
@@ -155,6 +156,9 @@ function tooMany(log: Uint8Array): Uint8Array {
   const event = eventLog({ index: 1, type: 4, data: "" }).subarray(header.length, -64);
   return new Uint8Array(Buffer.concat([header, ...Array.from({ length: 16_385 }, () => event)]));
 }
+
+/** A log of one EV_NO_ACTION. */
+const say = (index: number, data: string): EventLog => parseEventLog(eventLog({ index, type: 3, data }));
 
 describe("event logs that are wrong", () => {
   const good = eventLog({ index: 1, type: 4, data: "\0\0\0\0" }, { index: 2, type: 0xd, data: "x" });
@@ -187,7 +191,6 @@ describe("event logs that are wrong", () => {
   });
 
   it("EV_NO_ACTION of another register, or that says something else, sets no locality", async () => {
-    const say = (index: number, data: string): EventLog => parseEventLog(eventLog({ index, type: 3, data }));
     for (const log of [
       say(0, "StartupLocality\0"),
       say(1, "StartupLocality\0\x03"),

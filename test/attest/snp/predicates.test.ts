@@ -24,6 +24,7 @@ import {
   type Vek,
   type VekOptions,
 } from "../../twin/amd-ca.ts";
+import * as der from "../../twin/der.ts";
 import { changeProduct, MEASUREMENT, strictPolicy, type Change } from "./policies.ts";
 
 const AT = Date.parse("2026-06-01T12:00:00Z");
@@ -118,6 +119,13 @@ const isSpl = (n: number) => (extension: Uint8Array) =>
   hexOf(extension).includes(`060a2b060104019c7801030${n}`);
 const isHwid = (extension: Uint8Array): boolean => hexOf(extension).includes("06092b060104019c780104");
 
+const AMD = "1.3.6.1.4.1.3704.1";
+/** With another value for one component. */
+const replaced =
+  (n: number, value: Uint8Array) =>
+  (list: Uint8Array[]): Uint8Array[] =>
+    list.map((entry) => (isSpl(n)(entry) ? der.extension(`${AMD}.3.${n}`, value) : entry));
+
 const good = GOOD_TCB.Genoa;
 
 const CASES: readonly Case[] = [
@@ -197,6 +205,54 @@ const CASES: readonly Case[] = [
   },
   { fails: "snp.certificate", because: "short HWID", vek: { hwid: new Uint8Array(63).fill(1) } },
   { fails: "snp.certificate", because: "unknown product", vek: { productName: "Rome-B0" } },
+  { fails: "snp.certificate", because: "no product", vek: { productName: "" } },
+  { fails: "snp.certificate", because: "a long product", vek: { productName: "x".repeat(257) } },
+  { fails: "snp.certificate", because: "a product with a line end", vek: { productName: "Genoa\n" } },
+  { fails: "snp.certificate", because: "two steppings", vek: { productName: "Genoa-B0-B1" } },
+  {
+    fails: "snp.certificate",
+    because: "an extension of AMD's that nobody knows",
+    vek: { extensions: (list) => [...list, der.extension(`${AMD}.6`, der.nul())] },
+  },
+  {
+    fails: "snp.certificate",
+    because: "a critical extension",
+    vek: { extensions: (list) => [...list, der.extension("1.2.3", der.nul(), true)] },
+  },
+  {
+    fails: "snp.certificate",
+    because: "a reserved component that is set",
+    vek: { extensions: replaced(5, der.integer(1)) },
+  },
+  {
+    fails: "snp.certificate",
+    because: "a component over 255",
+    vek: { extensions: replaced(8, der.integer(256)) },
+  },
+  {
+    fails: "snp.certificate",
+    because: "an FMC without that component",
+    vek: { extensions: (list) => [...list, der.extension(`${AMD}.3.9`, der.integer(0))] },
+  },
+  {
+    fails: "snp.certificate",
+    because: "Turin with another layout's component",
+    product: "Turin",
+    vek: { extensions: (list) => [...list, der.extension(`${AMD}.3.4`, der.integer(0))] },
+  },
+  {
+    fails: "snp.certificate",
+    because: "a VCEK that names a provider",
+    vek: { extensions: (list) => [...list, der.extension(`${AMD}.5`, der.ia5("CN=cc-twin.example"))] },
+  },
+  {
+    fails: "snp.certificate",
+    because: "a VLEK that names a chip",
+    vek: {
+      kind: "VLEK",
+      extensions: (list) => [...list, der.extension(`${AMD}.4`, new Uint8Array(64).fill(1))],
+    },
+  },
   { fails: "snp.certificate", because: "other structVersion", vek: { structVersion: 1 } },
   { fails: "snp.certificate", because: "other subject", vek: { subject: "SEV-XCEK" } },
   { fails: "snp.certificate", because: "serial number", vek: { serial: 1 } },
@@ -231,6 +287,11 @@ const CASES: readonly Case[] = [
     because: "VLEK",
     vek: { kind: "VLEK" },
     change: (policy) => ({ ...policy, signers: { ...policy.signers, vlek: "denied" } }),
+  },
+  {
+    fails: "snp.signer-allowed",
+    because: "nobody",
+    change: (policy) => ({ ...policy, signers: { vcek: "denied", vlek: "denied" } }),
   },
   {
     fails: "snp.signer-allowed",
@@ -382,6 +443,18 @@ const CASES: readonly Case[] = [
     because: "not parsing",
     input: withCollateral((ca) => ({ ask: ca.ask.der.subarray(1) })),
   },
+  {
+    fails: "snp.intermediate",
+    because: "a critical extension that nobody knows",
+    input: withCollateral((ca) => ({
+      ask: ca.askWith((list) => [...list, der.extension("1.2.3", der.nul(), true)]),
+    })),
+  },
+  {
+    fails: "snp.issuer",
+    because: "the ARK signed a certificate for its key that is no CA's",
+    input: withCollateral((ca) => ({ ask: ca.askWith((list) => list.slice(1)) })),
+  },
   { fails: "snp.issuer", vek: { issuer: "SEV-Milan" } },
   {
     fails: "snp.validity",
@@ -490,6 +563,26 @@ describe("SNP predicates", () => {
     { because: "version 4", fields: { version: 4 } },
     { because: "version 5", fields: { version: 5 } },
     { because: "Bergamo", fields: { cpuidModel: 0xa0 } },
+    {
+      because: "firmware that is exactly the minimum",
+      change: changeProduct("Genoa", { minimumFirmware: { major: 1, minor: 55, build: 40 } }),
+    },
+    {
+      because: "the product as UTF8String",
+      vek: {
+        extensions: (list) =>
+          list.map((entry) =>
+            hexOf(entry).includes("060a2b060104019c78010216") ||
+            hexOf(entry).includes("06092b060104019c780102")
+              ? der.extension(`${AMD}.2`, der.utf8("Genoa-B0"))
+              : entry,
+          ),
+      },
+    },
+    {
+      because: "for a look, bound to no request",
+      input: ({ expect }) => ({ expect: { ...expect, reportData: { unchecked: "a look" } } }),
+    },
     { because: "SVN over 127", vek: { tcb: { microcode: 217 } } },
     {
       because: "mitigations",
