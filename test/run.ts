@@ -5,6 +5,8 @@
 import { spawnSync } from "node:child_process";
 
 const mocha = (...args: string[]) => [
+  // hpke and SQLite are said to be experimental in each process otherwise
+  "--disable-warning=ExperimentalWarning",
   "node_modules/mocha/bin/mocha.js",
   "--reporter",
   "test/reporter.ts",
@@ -15,10 +17,7 @@ const mocha = (...args: string[]) => [
 const LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   unit: [mocha("test/**/!(*.uml|*.node|*.vm).test.ts")],
   // Pieces inside a guest, then whole nodes as guests with the cluster on this machine.
-  integration: [
-    ["test/uml/run.ts"],
-    mocha("--parallel", "--jobs", "2", "--timeout", "180000", "test/**/*.node.test.ts"),
-  ],
+  integration: [["test/uml/run.ts"], ["test/node/run.ts"]],
   vm: [mocha("--timeout", "600000", "test/**/*.vm.test.ts")],
 };
 
