@@ -44,7 +44,8 @@ export async function twinDisk(): Promise<string> {
         log: to.log,
         label: "twin: compiling its launcher",
       });
-      const image = ["-L", "sealet-twin", "-z", "lz4", "--quiet", join(to.folder, "twin.raw"), tree];
+      // not compressed: what runs from it starts faster
+      const image = ["-L", "sealet-twin", "--quiet", join(to.folder, "twin.raw"), tree];
       await command(...inTools(tools, {}, "mkfs.erofs", image), options);
       await command("rm", ["-r", tree], options);
     },
