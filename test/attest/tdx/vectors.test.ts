@@ -4,6 +4,7 @@ import { parseQuote } from "../../../agent/attest/tdx/quote.ts";
 import { verifyTdx, type TdxInput } from "../../../agent/attest/tdx/verify.ts";
 import { failures, type Verdict } from "../../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../../agent/crypto/node.ts";
+import { TDX_ROWS } from "./rows.ts";
 import { GENUINE, OLD_SIGNER_CHAIN, strangersPolicy, vector } from "./genuine.ts";
 
 const crypto = nodeCrypto();
@@ -41,101 +42,8 @@ function tcb(verdict: Verdict, name: string): string {
       : assert.fail(`no ${name}`);
 }
 
-const OUT = ["tdx.tcb.status"];
-const OUT_BOTH = ["tdx.tcb.status", "tdx.tcb.current-status"];
-
-// status as platform / module / converged; what the lenient policy refuses all the same
-type Row = readonly [
-  file: string,
-  collateral: keyof typeof GENUINE,
-  at: string,
-  status: string,
-  refused: readonly string[],
-];
-const rows: readonly Row[] = [
-  ["dcap-qvl/near/quote.bin", "near", "2025-09-15", "UpToDate/UpToDate/UpToDate", []],
-  ["dcap-qvl/sample/tdx_quote", "b0c0", "2025-07-01", "UpToDate/UpToDate/UpToDate", []],
-  ["dcap-qvl/sample/quote-from-tappd.bin", "b0c0", "2025-07-01", "NotSupported/UpToDate/NotSupported", OUT],
-  ["dcap-qvl/sample/tdx-quote.bin", "b0c0", "2025-07-01", "NotSupported/UpToDate/NotSupported", OUT],
-  [
-    "dcap-qvl/sample/tdx_quote_outdated",
-    "outdated",
-    "2026-03-01",
-    "NotSupported/UpToDate/NotSupported",
-    OUT_BOTH,
-  ],
-  [
-    "dcap-qvl/sample/tdx_quote_outdated",
-    "googleV5",
-    "2026-03-01",
-    "NotSupported/UpToDate/NotSupported",
-    OUT_BOTH,
-  ],
-  [
-    "go-tdx-guest/testdata/ccel/cos-113-tdx-quote.dat",
-    "june2025",
-    "2025-06-25",
-    "UpToDate/UpToDate/UpToDate",
-    [],
-  ],
-  [
-    "go-tdx-guest/testdata/ccel/cos-113-tdx-quote.dat",
-    "july2025",
-    "2025-07-20",
-    "UpToDate/UpToDate/UpToDate",
-    [],
-  ],
-  [
-    "go-tdx-guest/testdata/ccel/cos-113-tdx-quote.dat",
-    "october2025",
-    "2025-10-25",
-    "UpToDate/UpToDate/UpToDate",
-    [],
-  ],
-  ["go-tdx-guest/testdata/quote_v5_sample.dat", "outdated", "2026-03-01", "UpToDate/UpToDate/UpToDate", []],
-  ["go-tdx-guest/testdata/quote_v5_sample.dat", "googleV5", "2026-03-01", "UpToDate/UpToDate/UpToDate", []],
-  [
-    "go-tdx-guest/testdata/tdx_prod_quote_SPR_E4.dat",
-    "june2023",
-    "2023-06-20",
-    "NotSupported/UpToDate/NotSupported",
-    ["tdx.quote.trailing", "tdx.tcb.status"],
-  ],
-  [
-    "trustee/tdx/tdx_quote_4.dat",
-    "june2023",
-    "2023-06-20",
-    "UpToDate/UpToDate/UpToDate",
-    ["tdx.td.debug", "tdx.td.xfam"],
-  ],
-  [
-    "x-automata-dcap/quotes/alibaba_quote_5.dat",
-    "outdated",
-    "2026-03-01",
-    "OutOfDate/OutOfDate/OutOfDate",
-    ["tdx.td.xfam", "tdx.td.service-td"],
-  ],
-  [
-    "x-automata-dcap/samples/quotev5.dat",
-    "googleV5",
-    "2026-03-01",
-    "OutOfDate/OutOfDate/OutOfDate",
-    ["tdx.td.xfam", "tdx.td.service-td"],
-  ],
-  [
-    "x-automata-dcap/quotes/tdx_quote_5.dat",
-    "outdated",
-    "2026-03-01",
-    "NotSupported/OutOfDate/NotSupported",
-    ["tdx.td.xfam", "tdx.td.service-td", ...OUT_BOTH],
-  ],
-  ["x-automata-dcap/samples/quotev4.bin", "june2025", "2025-06-25", "OutOfDate/UpToDate/OutOfDate", []],
-  ["x-automata-dcap/samples/quotev4.bin", "october2025", "2025-10-25", "OutOfDate/UpToDate/OutOfDate", []],
-  ["x-automata-dcap/solana/quote_tdx.bin", "july2025", "2025-07-20", "OutOfDate/UpToDate/OutOfDate", []],
-];
-
 describe("genuine TDX quotes with genuine collateral", () => {
-  for (const [file, collateral, at, status, refused] of rows)
+  for (const [file, collateral, at, status, refused] of TDX_ROWS)
     it(`${file} by ${collateral} at ${at}: ${status}${refused.length > 0 ? `, refused: ${refused.join(", ")}` : ""}`, async () => {
       const verdict = await appraise(file, GENUINE[collateral], at);
       assert.deepEqual(verdict.notEvaluated, []);
