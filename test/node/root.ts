@@ -182,8 +182,6 @@ export function initScript({ programs: { sealet } }: Pick<RootOptions, "programs
     ),
     // cadvisor, in kubelet, does not start without the clock rate, which user-mode Linux does not tell.
     "sed '/^bogomips/i cpu MHz\\t\\t: 2600.000' /proc/cpuinfo > /run/cpuinfo; mount --bind /run/cpuinfo /proc/cpuinfo",
-    // io_uring's mappings break a process that forks, in user-mode Linux
-    "echo 2 > /proc/sys/kernel/io_uring_disabled",
     // The kernel asks for the others as they are used; only a device file must be there first.
     "modprobe dm-mod",
     "mount --make-rshared /",

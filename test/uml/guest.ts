@@ -172,6 +172,8 @@ function initScript({ script, shares = [], env = {}, network }: GuestOptions): s
     "mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm",
     "mount -t tmpfs -o mode=755 tmpfs /run; mount -t tmpfs -o mode=1777 tmpfs /tmp",
     "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+    // io_uring's mappings break a process that forks, in user-mode Linux
+    "echo 2 > /proc/sys/kernel/io_uring_disabled",
     "ip link set lo up",
     ...(network === undefined ? [] : network.commands),
     ...shares.flatMap(({ host, guest = host, writable }) => [

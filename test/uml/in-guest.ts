@@ -72,8 +72,6 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
       ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" }),
     },
     script: [
-      // its mappings break a process that forks, in user-mode Linux
-      "echo 2 > /proc/sys/kernel/io_uring_disabled",
       `modprobe -a ${MODULES.join(" ")}`,
       `cd '${root}'`,
       `${mocha.map((word) => `'${word}'`).join(" ")} > /guest/output 2>&1 < /dev/null`,
