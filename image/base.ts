@@ -11,11 +11,13 @@ import { inTools, mirror, toolsTree } from "./tools.ts";
 
 const config = join(root, "image/system/mkosi.conf");
 
+function source(suites: string, uri: string): string {
+  const signedBy = "/usr/share/keyrings/debian-archive-keyring.gpg";
+  return `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\nSigned-By: ${signedBy}\n\n`;
+}
+
 /** Debian's repositories in apt's format. mkosi by itself would add a source of debug packages that few mirrors have. */
 export function repositories(): string {
-  const source = (suites: string, uri: string) =>
-    `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\n` +
-    "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n";
   const security = mirror.replace(/debian\/?$/u, "debian-security");
   return source("trixie trixie-updates", mirror) + source("trixie-security", security);
 }

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { artefact, digest, root, type Build } from "./artefact.ts";
 import { baseTree, packageCount } from "./base.ts";
 import { buildExecutable } from "./bundle.ts";
@@ -39,20 +40,22 @@ export interface Image {
   readonly facts: ImageFacts;
 }
 
-export interface ImageFacts {
-  readonly rootHash: string;
+const factsSchema = z.object({
+  rootHash: z.string(),
   /** Of the unified kernel image. */
-  readonly ukiSha384: string;
-  readonly kernel: string;
-  readonly debianPackages: number;
-  readonly files: number;
-  readonly treeBytes: number;
-  readonly diskBytes: number;
-  readonly rootBytes: number;
-  readonly ukiBytes: number;
-  readonly initrdBytes: number;
-  readonly executableBytes: number;
-}
+  ukiSha384: z.string(),
+  kernel: z.string(),
+  debianPackages: z.number(),
+  files: z.number(),
+  treeBytes: z.number(),
+  diskBytes: z.number(),
+  rootBytes: z.number(),
+  ukiBytes: z.number(),
+  initrdBytes: z.number(),
+  executableBytes: z.number(),
+});
+
+export type ImageFacts = z.infer<typeof factsSchema>;
 
 /** Larger clusters compress better: less is read and hashed at each boot. */
 const EROFS = { SYSTEMD_REPART_MKFS_OPTIONS_EROFS: "-C65536" };
@@ -89,7 +92,7 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
   const folder = await artefact(`image-${flavour}`, inputs, (to) => build(flavour, parts, to), {
     megabytes: 2500,
   });
-  const facts = JSON.parse(readFileSync(join(folder, "image.json"), "utf8")) as ImageFacts;
+  const facts = factsSchema.parse(JSON.parse(readFileSync(join(folder, "image.json"), "utf8")));
   return {
     folder,
     disk: join(folder, "disk.raw"),
@@ -189,11 +192,10 @@ function placeUnits(tree: string): void {
   }
 }
 
-interface Partition {
-  readonly type: string;
-  readonly raw_size: number;
-  readonly roothash?: string | null;
-}
+/** What systemd-repart answers of each partition. */
+const partitionsSchema = z.array(
+  z.object({ type: z.string(), raw_size: z.number(), roothash: z.string().nullish() }),
+);
 
 async function pack(parts: Parts, tree: string, { folder, log }: Build, flavour: Flavour): Promise<void> {
   const release = kernelRelease(tree);
@@ -227,7 +229,7 @@ async function pack(parts: Parts, tree: string, { folder, log }: Build, flavour:
     );
   const answer = join(folder, "repart.json");
   await repart(["--empty=create", "--size=auto", "--defer-partitions=esp", `--copy-source=${tree}`], answer);
-  const partitions = JSON.parse(readFileSync(answer, "utf8")) as Partition[];
+  const partitions = partitionsSchema.parse(JSON.parse(readFileSync(answer, "utf8")));
   const rootHash = partitions.map(({ roothash }) => roothash).find((hash) => typeof hash === "string");
   if (rootHash === undefined)
     throw new Error(`systemd-repart told no root hash: ${readFileSync(answer, "utf8")}`);

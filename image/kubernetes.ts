@@ -6,7 +6,7 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { artefact, cacheFolder, digest, root } from "./artefact.ts";
-import { command, output, SetupError } from "./command.ts";
+import { command, SetupError } from "./command.ts";
 import { say } from "./progress.ts";
 import { inTools, toolsTree } from "./tools.ts";
 
@@ -161,11 +161,4 @@ export async function go(args: readonly string[], options: GoOptions): Promise<v
     nice: 10,
     hint: "Set-up downloads Go modules: check the network, or set GOPROXY.",
   });
-}
-
-/** Sources and intermediate objects (about 7 GB) are of no use once everything is compiled. */
-export function dropBuildCache(): void {
-  rmSync(join(goFolder, "build"), { recursive: true, force: true });
-  output("chmod", ["-R", "u+w", goFolder]);
-  rmSync(goFolder, { recursive: true, force: true });
 }

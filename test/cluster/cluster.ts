@@ -39,7 +39,7 @@ export interface TestCluster {
 }
 
 /** Everything is checked, with the twin's root. */
-export function twinPolicy(twin: AmdCa, version: number, measurements: readonly string[]): Policy {
+function twinPolicy(twin: AmdCa, version: number, measurements: readonly string[]): Policy {
   const policy = strictPolicy(twin, (snp) => ({ ...snp, measurement: { anyOf: [...measurements] } }));
   return { ...policy, version };
 }

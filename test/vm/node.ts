@@ -36,7 +36,7 @@ export interface VmNode {
   readonly boot: (options?: BootOptions) => Promise<Machine>;
 }
 
-export interface BootOptions {
+interface BootOptions {
   /** What the machine's launch says other than usual. */
   readonly launch?: Partial<Launch>;
   /** Another disk in the place of the node's own. */
