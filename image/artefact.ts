@@ -102,6 +102,16 @@ function present(folder: string): boolean {
   return true;
 }
 
+/** What a machine needs that has nothing yet: better said at once than after ten minutes. */
+const FIRST_TIME_MEGABYTES = 16_000;
+
+/** Looks before a long set-up whether it can be finished here. @throws SetupError */
+export function checkFirstTime(): void {
+  const begun =
+    existsSync(cacheFolder) && readdirSync(cacheFolder).some((name) => /^kubernetes-[0-9a-f]/u.test(name));
+  if (!begun) prepareCache(FIRST_TIME_MEGABYTES);
+}
+
 function prepareCache(megabytes: number): void {
   if (process.getuid?.() !== 0)
     throw new SetupError(

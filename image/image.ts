@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { artefact, digest, root, type Build } from "./artefact.ts";
+import { artefact, checkFirstTime, digest, root, type Build } from "./artefact.ts";
 import { baseTree, packageCount } from "./base.ts";
 import { buildExecutable } from "./bundle.ts";
 import { command } from "./command.ts";
@@ -76,6 +76,7 @@ const EXECUTABLE = ["agent", "native", "image/bundle.ts", "package.json", "packa
 
 /** The image, built if its inputs changed. */
 export async function nodeImage(flavour: Flavour): Promise<Image> {
+  checkFirstTime();
   const parts = {
     tools: await toolsTree(),
     base: await baseTree(),

@@ -9,7 +9,8 @@ import { type Disk, type Machine, powerOn } from "./machine.ts";
 import { NODE_API_PORT } from "./node-api.ts";
 import { type Launch, twinDisk, writeTwinConfig } from "./twin-disk.ts";
 
-const STATE_BYTES = 4 * 2 ** 30;
+/** What is initialised in the background takes its time where nothing is accelerated. */
+const STATE_BYTES = 2 * 2 ** 30;
 const KUBELET_PORT = 10_250;
 
 /** Everything that is built before a machine can be powered on. */
