@@ -2,7 +2,7 @@
 import { checkRule } from "../rule.ts";
 import type { Unchecked } from "../policy-fields.ts";
 import type { Checks } from "../verdict.ts";
-import { MINIMA, firmwareBelow, type FirmwareVersion } from "./minima.ts";
+import { MINIMA, MINIMA_DATE, firmwareBelow, type FirmwareVersion } from "./minima.ts";
 import type { SnpPolicy, SnpProductPolicy } from "./policy.ts";
 import type { SnpCode } from "./predicates.ts";
 import { decodeTcb, sameTcb, tcbBelow, tcbText, type Product, type Tcb } from "./product.ts";
@@ -122,7 +122,7 @@ function checkBulletins(
     bulletins,
     () => open.map(({ source, cve }) => `${source} (${cve}) is not met`).join(", ") || "all met",
     () => open.length === 0,
-    () => "all met",
+    () => `all met of those known on ${MINIMA_DATE}`,
   );
 }
 
