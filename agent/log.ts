@@ -8,7 +8,7 @@ import { format, transports, createLogger as winston } from "winston";
 import type { Code } from "./error.ts";
 
 const LEVELS = ["error", "warn", "info", "debug"] as const;
-export type Level = (typeof LEVELS)[number];
+type Level = (typeof LEVELS)[number];
 
 /** All that can be logged. What is missing here is added here, with a type as narrow as it can be. */
 interface Fields {

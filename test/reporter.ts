@@ -5,7 +5,7 @@ import Mocha from "mocha";
 export default class CountingReporter extends Mocha.reporters.Spec {
   override epilogue(): void {
     super.epilogue();
-    const { passes = 0, failures = 0 } = this.stats ?? {};
+    const { passes, failures } = this.stats ?? { passes: 0, failures: 0 };
     console.log(`${process.env["LAYER"] ?? "tests"}: ${passes} passed, ${failures} failed`);
   }
 }

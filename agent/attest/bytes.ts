@@ -147,7 +147,7 @@ export class Reader {
 }
 
 /** `zero`: reserved, must be zero. Integers are little-endian. */
-export type Kind = "u8" | "u16" | "u32" | "u64" | "bytes" | "zero";
+type Kind = "u8" | "u16" | "u32" | "u64" | "bytes" | "zero";
 export type Row = readonly [name: string, offset: number, size: number, kind: Kind];
 
 interface KindType {

@@ -14,7 +14,7 @@ export const POLICY_PAYLOAD_TYPE = "application/vnd.sealet.policy+json";
 const MAX_POLICY = 2 * 1024 * 1024;
 const MAX_PROBLEMS = 200;
 
-export const TEES = ["sev-snp", "tdx", "azure-sev-snp", "azure-tdx", "arm-cca"] as const;
+const TEES = ["sev-snp", "tdx", "azure-sev-snp", "azure-tdx", "arm-cca"] as const;
 export type Tee = (typeof TEES)[number];
 
 const policySchema = z.strictObject({

@@ -26,7 +26,7 @@ function describe(thrown: unknown): string {
 }
 
 /** What raw bytes are; undefined for what is neither. */
-export function teeOf(bytes: Uint8Array): "sev-snp" | "tdx" | undefined {
+function teeOf(bytes: Uint8Array): "sev-snp" | "tdx" | undefined {
   if (bytes.length === SNP_REPORT_SIZE) return "sev-snp";
   if (bytes.length < 48) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -125,6 +125,6 @@ function flatten(value: ClaimValue, path: string): [string, string][] {
   return entries.flatMap(([key, item]) => flatten(item, path === "" ? key : `${path}.${key}`));
 }
 
-export function explainedText({ kind, about }: Explained, style: Style): string {
+function explainedText({ kind, about }: Explained, style: Style): string {
   return `${style.bold(kind)}\n\n${fields(flatten(about, ""), style)}`;
 }

@@ -6,7 +6,7 @@ import { SealetError } from "../error.ts";
 import { parseEvidence, readBytes, readCollateralPaths, readDer } from "./evidence-file.ts";
 import { fields, type Output, printable, type Style, table } from "./output.ts";
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly policy: string;
   readonly at?: string;
   readonly collateral?: readonly string[];
@@ -44,13 +44,13 @@ function plain({ accepted, tee, predicates, notEvaluated, claims }: Verdict): Ve
   return { accepted, tee, predicates, notEvaluated, claims };
 }
 
-export interface Verified {
+interface Verified {
   readonly verdict: Verdict;
   readonly ear: unknown;
 }
 
 /** @throws POLICY_INVALID, EVIDENCE_MALFORMED, CONFIG_INVALID */
-export async function verifyFile(evidencePath: string, options: VerifyOptions): Promise<Verified> {
+async function verifyFile(evidencePath: string, options: VerifyOptions): Promise<Verified> {
   const [{ appraise }, { toEar }, { nodeCrypto }, { VERSION }] = await Promise.all([
     import("../attest/appraise.ts"),
     import("../attest/ear.ts"),
@@ -118,7 +118,7 @@ function short(text: string): string {
 }
 
 /** For people: what failed first and in full, then a line a predicate. */
-export function verdictText(verdict: Verdict, style: Style): string {
+function verdictText(verdict: Verdict, style: Style): string {
   const { accepted, tee, predicates, notEvaluated } = verdict;
   const failed = predicates.filter(({ ok }) => !ok);
   const unchecked = predicates.filter((predicate) => predicate.unchecked !== undefined);
@@ -159,7 +159,7 @@ export function verdictText(verdict: Verdict, style: Style): string {
 }
 
 /** The first predicate that failed, as the error of the command. */
-export function refusal(verdict: Verdict): SealetError {
+function refusal(verdict: Verdict): SealetError {
   const failed = verdict.predicates.filter(({ ok }) => !ok);
   const [first] = failed;
   if (first === undefined)

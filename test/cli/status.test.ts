@@ -39,6 +39,11 @@ phases.set("configure", { state: "done", durationMs: 12, attempts: 1, detail: "w
 phases.set("unseal", { state: "failed", durationMs: 1234, attempts: 1, error: tampered });
 
 let folder: string;
+const save = (name: string, content: Buffer): string => {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+};
 let socket: string;
 let listener: Listener;
 const events = new Journal(clock);
@@ -108,15 +113,10 @@ describe("sealet status", () => {
 
   it("asks another machine's agent over mutual TLS, under the name of its certificate", async () => {
     const ca = testCa();
-    const file = (name: string, content: Buffer) => {
-      const path = join(folder, name);
-      writeFileSync(path, content);
-      return path;
-    };
     const admin = ca.issue({ CN: "admin", O: "system:masters" }, "client");
     const credentials = [
-      ...["--ca", file("ca.crt", ca.certificate)],
-      ...["--cert", file("admin.crt", admin.certificate), "--key", file("admin.key", admin.privateKey)],
+      ...["--ca", save("ca.crt", ca.certificate)],
+      ...["--cert", save("admin.crt", admin.certificate), "--key", save("admin.key", admin.privateKey)],
     ];
     const identity = { ...ca.issue({ CN: "worker-1" }, "serving"), clusterCa: ca.certificate };
     const tls = await serveTls({ host: "127.0.0.1", port: 0, identity, view, health: new Health(SERVED) });

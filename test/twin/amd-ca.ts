@@ -30,7 +30,7 @@ export interface Issued {
   readonly key: KeyObject;
 }
 
-export interface Validity {
+interface Validity {
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
@@ -82,7 +82,7 @@ export const GOOD_TCB: Readonly<Record<Product, Tcb>> = {
 };
 
 /** CPUID family, model, stepping of each line. */
-export const CPUID: Readonly<Record<Product, readonly [number, number, number]>> = {
+const CPUID: Readonly<Record<Product, readonly [number, number, number]>> = {
   Milan: [0x19, 0x01, 1],
   Genoa: [0x19, 0x11, 1],
   Turin: [0x1a, 0x02, 1],

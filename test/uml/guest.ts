@@ -12,7 +12,7 @@ import { Console } from "./console.ts";
 import { guestTree } from "./tree.ts";
 import type { Tap } from "./tap.ts";
 
-export interface Disk {
+interface Disk {
   /** A file of the host; its size is the disk's. A second guest can't open it while the first runs. */
   readonly path: string;
   /** Shown in the guest as /sys/block/ubdX/serial. */

@@ -18,7 +18,7 @@ const root = z.union([
  * Known breaks that no field of a report shows. Milan: the root seed of its keys was extracted by software alone (2026),
  * so that a report of any chip of which an attacker had hold can be forged at any TCB.
  */
-export const RISK = { milanRootSeed: "milan-root-seed" } as const;
+const RISK = { milanRootSeed: "milan-root-seed" } as const;
 
 const acceptedRisk = z.strictObject({
   risk: z.enum([RISK.milanRootSeed]),
