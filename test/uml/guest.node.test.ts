@@ -25,14 +25,14 @@ describe("a user-mode Linux guest", function () {
     await using guest = await startGuest({
       script: 'echo "$WORD" > /guest/word; power_off',
       env: { WORD: "it's $HOME" },
-      timeout: 20_000,
+      timeout: 60_000,
     });
     assert.equal((await guest.ended).how, "power-off");
     assert.equal(readFileSync(join(guest.folder, "word"), "utf8"), "it's $HOME\n");
   });
 
   it("tells a panic from a power-off", async () => {
-    await using guest = await startGuest({ script: "exit 3", timeout: 20_000 });
+    await using guest = await startGuest({ script: "exit 3", timeout: 60_000 });
     const end = await guest.ended;
     assert.equal(end.how, "panic");
     assert.match(end.console, /Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300/u);
@@ -71,7 +71,7 @@ describe("a user-mode Linux guest", function () {
       "printf unsynced | dd of=/dev/ubdb bs=4096 seek=1 conv=notrunc 2>/dev/null",
       "echo written; sleep 100",
     ].join("\n");
-    await using guest = await startGuest({ script, disks: [{ path, serial: "state" }], timeout: 20_000 });
+    await using guest = await startGuest({ script, disks: [{ path, serial: "state" }], timeout: 60_000 });
     await guest.console.waitFor(/written/u, 15_000);
     assert.equal((await guest.kill()).how, "killed");
     const bytes = readFileSync(path);
@@ -88,7 +88,7 @@ describe("a user-mode Linux guest", function () {
     await using guest = await startGuest({
       network: tap,
       script: `bash -c "exec 3<>/dev/tcp/${tap.hostAddress}/${address.port}; cat <&3"; power_off`,
-      timeout: 20_000,
+      timeout: 60_000,
     });
     const end = await guest.ended;
     server.close();
@@ -100,9 +100,9 @@ describe("a user-mode Linux guest", function () {
       memory: 1024,
       script: "exec /usr/lib/systemd/systemd",
       parameters: ["systemd.unit=multi-user.target", "systemd.show_status=1"],
-      timeout: 60_000,
+      timeout: 110_000,
     });
-    await guest.console.waitFor(/Reached target.*multi-user\.target/u, 50_000);
+    await guest.console.waitFor(/Reached target.*multi-user\.target/u, 100_000);
     await guest.kill();
     assert.ok(existsSync(guest.folder));
   });
