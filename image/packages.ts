@@ -33,7 +33,9 @@ export async function hostPackages(...names: readonly string[]): Promise<void> {
   say(`installing ${missing.join(", ")}`);
   if (!updated) await command("apt-get", ["update", "-q"], { ...options, label: "apt-get update" });
   updated = true;
-  await command("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...missing], {
+  // another set-up on this machine may be installing
+  const lock = ["-o", "DPkg::Lock::Timeout=300"];
+  await command("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...lock, ...missing], {
     ...options,
     label: "apt-get install",
   });
