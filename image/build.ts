@@ -11,7 +11,9 @@ await main(async () => {
   console.log(partNames.map((name) => `${name} ${version(name)}`).join(", "));
 });
 
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
 
 function print(flavour: Flavour, { facts, disk, uki }: Image): void {
   const rows = {
