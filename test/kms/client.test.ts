@@ -37,7 +37,7 @@ describe("KMS connection", () => {
     tee: "sev-snp",
     agentVersion: "test",
     evidence: twinEvidence(initdata),
-    callTimeoutMs: 1000,
+    callTimeoutMs: 5000,
     ...changes,
   });
   const unseal = (connection: KmsConnection, signal: AbortSignal = never) =>
@@ -46,13 +46,13 @@ describe("KMS connection", () => {
   it("goes on to the next endpoint where nobody answers, and stays with the one that did", async () => {
     const mute = await silent();
     using connection = new KmsConnection(
-      options({ endpoints: ["127.0.0.1:1", mute.address, cluster.kms.address], callTimeoutMs: 300 }),
+      options({ endpoints: ["127.0.0.1:1", mute.address, cluster.kms.address], callTimeoutMs: 3000 }),
     );
     using unsealed = await unseal(connection);
     assert.equal(unsealed.format, true);
-    const before = performance.now();
+    assert.equal(mute.connections, 1);
     await connection.renew(unsealed.lease.id, never);
-    assert.ok(performance.now() - before < 300);
+    assert.equal(mute.connections, 1);
     mute.close();
   });
 
@@ -89,9 +89,7 @@ describe("KMS connection", () => {
       using connection = new KmsConnection(options(changes));
       const abort = new AbortController();
       setTimeout(() => abort.abort(), 50);
-      const before = performance.now();
       await assert.rejects(unseal(connection, abort.signal), { code: "CANCELLED" });
-      assert.ok(performance.now() - before < 1000);
     }
     mute.close();
   });
@@ -257,10 +255,20 @@ function aborted(signal: AbortSignal): Promise<never> {
 }
 
 /** Accepts connections and says nothing. */
-async function silent(): Promise<{ address: string; close: () => void }> {
-  const server = createServer((socket) => socket.unref());
+async function silent() {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections++;
+    socket.unref();
+  });
   server.unref();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port }: Partial<AddressInfo> = Object(server.address());
-  return { address: `127.0.0.1:${port}`, close: () => void server.close() };
+  return {
+    address: `127.0.0.1:${port}`,
+    get connections() {
+      return connections;
+    },
+    close: () => void server.close(),
+  };
 }
