@@ -176,13 +176,13 @@ describe("sev-guest", () => {
   it("lets a caller give up, but not the request: the next one waits for its end", async () => {
     const snp = source();
     const begun = performance.now();
-    await twin.control.fault({ kind: "delay", milliseconds: 700 });
+    await twin.control.fault({ kind: "delay", milliseconds: 2000 });
     const given = snp.getEvidence(randomBytes(64), { signal: AbortSignal.timeout(100) });
     await assert.rejects(given, { code: "CANCELLED" });
-    assert.ok(performance.now() - begun < 600);
+    assert.ok(performance.now() - begun < 1900);
     const bytes = randomBytes(64);
     const { report } = await snp.getEvidence(bytes, options);
-    assert.ok(performance.now() - begun >= 690);
+    assert.ok(performance.now() - begun >= 1990);
     assert.deepEqual(report.subarray(0x50, 0x90), bytes);
   });
 
