@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   unit: [mocha("test/**/!(*.uml|*.node|*.vm).test.ts")],
   // Pieces inside a guest, then whole nodes as guests with the cluster on this machine.
   integration: [["test/uml/run.ts"], ["test/node/run.ts"]],
-  vm: [mocha("--timeout", "600000", "test/**/*.vm.test.ts")],
+  vm: [["test/vm/run.ts"]],
 };
 
 const wanted = process.argv.slice(2);
