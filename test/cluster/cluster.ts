@@ -97,10 +97,17 @@ export async function startCluster(options: ClusterOptions): Promise<TestCluster
   };
 }
 
+/** What fails may hold a moment later: a pod that is not there yet has no log. */
 async function eventually(what: string, seconds: number, holds: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
+  for (;;) {
+    let cause: unknown;
+    try {
+      if (await holds()) return;
+    } catch (error) {
+      cause = error;
+    }
+    if (performance.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`, { cause });
     await sleep(500);
   }
 }
