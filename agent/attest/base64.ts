@@ -4,30 +4,24 @@ import { Malformed } from "./malformed.ts";
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const VALUE = new Uint8Array(128).fill(255);
 const WHITE_SPACE = /[\t\n\f\r ]/;
+const OTHER_SPACE = /[\t\f ]/;
 for (let i = 0; i < 64; i++) VALUE[ALPHABET.charCodeAt(i)] = i;
 
-/** Where the runtime has it (ES2026); it would skip white space, so that is looked for first. */
-const hasNative = "fromBase64" in Uint8Array;
-const DIGITS = /^[A-Za-z0-9+/]*={0,2}$/;
+/** The engine's own (ES2026), where there is one and it takes the text: it is as strict, but skips white space. */
+function native(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
+  } catch {
+    return undefined;
+  }
+}
 
 /** @throws Malformed for other characters, missing or wrong padding, or bits set after the last byte */
 export function fromBase64(text: string, what = "base64"): Uint8Array<ArrayBuffer> {
-  // the engine's own is as strict but for white space; where it says no, what follows says where
-  if (!WHITE_SPACE.test(text)) {
-    try {
-      return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
-    } catch {
-      // on with the slow way
-    }
-  }
+  // where the quick way says no, what follows says where
+  const quick = WHITE_SPACE.test(text) ? undefined : native(text);
+  if (quick !== undefined) return quick;
   if (text.length % 4 !== 0) throw new Malformed("ENCODING", what, text.length, "length is no multiple of 4");
-  if (hasNative && DIGITS.test(text)) {
-    try {
-      return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
-    } catch {
-      // below it says where
-    }
-  }
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
   const digits = text.length - padding;
   const bytes = new Uint8Array((text.length / 4) * 3 - padding);
@@ -87,12 +81,17 @@ export function splitPem(text: string, what: string, maxBlocks = 8): PemBlock[] 
     const end = `-----END ${label}-----`;
     const to = text.indexOf(end, from);
     if (to < 0) throw new Malformed("TRUNCATED", what, at, `no "${end}"`);
-    blocks.push({ label, der: fromBase64(text.slice(from, to).replace(/[\r\n]+/g, ""), what) });
+    blocks.push({ label, der: withLineEnds(text.slice(from, to), what) });
     at = skipSpace(text, to + end.length);
   }
   for (; at < text.length; at++)
     if (text.charCodeAt(at) !== 0) throw new Malformed("TRAILING", what, at, "text after a zero byte");
   return blocks;
+}
+
+function withLineEnds(text: string, what: string): Uint8Array<ArrayBuffer> {
+  const quick = OTHER_SPACE.test(text) ? undefined : native(text);
+  return quick ?? fromBase64(text.replace(/[\r\n]+/g, ""), what);
 }
 
 function skipSpace(text: string, from: number): number {

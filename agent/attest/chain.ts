@@ -147,7 +147,7 @@ export function isCurrent(crl: CertificateList, at: number): boolean {
 }
 
 export function isRevoked(crl: CertificateList, serial: Uint8Array): boolean {
-  return crl.revoked.some((entry) => equalBytes(entry.serial, serial));
+  return crl.revoked.has(serial);
 }
 
 export function validityText({ notBefore, notAfter }: Certificate): string {

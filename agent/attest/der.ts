@@ -2,6 +2,7 @@
  * A reader for DER (X.690 §8, §10): definite minimal lengths, single-byte tags, no trailing bytes, budgets for depth and
  * number of elements. It never builds a tree: the caller says what it expects next.
  */
+import { utc } from "./calendar.ts";
 import { Malformed } from "./malformed.ts";
 
 export const TAG = {
@@ -67,32 +68,27 @@ export class Der {
 
   /** Reads one element's header; afterwards #at is past the whole element. Returns where its contents begin. */
   #element(tag: number, field: string): number {
+    const { bytes, end } = this;
     const start = this.#at;
     if (this.#budget.elements-- === 0) this.fail("TOO_LARGE", `over ${MAX_ELEMENTS} elements`);
     const found = this.peek();
     if (found === undefined) this.fail("TRUNCATED", `${field} is missing`);
     if (found !== tag)
       this.fail("UNEXPECTED", `${field}: tag 0x${tag.toString(16)} expected, 0x${found.toString(16)} found`);
-    const first =
-      this.#at + 1 < this.end
-        ? (this.bytes[this.#at + 1] ?? 0)
-        : this.fail("TRUNCATED", `${field}: no length`);
-    let at = this.#at + 2;
-    let length = first;
-    if (first >= 0x80) {
-      const count = first & 0x7f;
+    if (start + 1 >= end) this.fail("TRUNCATED", `${field}: no length`);
+    let at = start + 2;
+    let length = bytes[start + 1] ?? 0;
+    if (length >= 0x80) {
+      const count = length & 0x7f;
       if (count === 0) this.fail("ENCODING", `${field}: indefinite length`);
       if (count > 3) this.fail("TOO_LARGE", `${field}: length of ${count} bytes`);
-      if (at + count > this.end) this.fail("TRUNCATED", `${field}: length is cut`);
+      if (at + count > end) this.fail("TRUNCATED", `${field}: length is cut`);
       length = 0;
-      for (let i = 0; i < count; i++) length = length * 256 + (this.bytes[at++] ?? 0);
+      for (let i = 0; i < count; i++) length = length * 256 + (bytes[at++] ?? 0);
       if (length < 0x80 || length < 2 ** (8 * (count - 1)))
         this.fail("ENCODING", `${field}: length is not minimal`);
     }
-    if (length > this.end - at) {
-      this.#at = start;
-      this.fail("TRUNCATED", `${field}: ${length} bytes declared, ${this.end - at} are left`);
-    }
+    if (length > end - at) this.fail("TRUNCATED", `${field}: ${length} bytes declared, ${end - at} are left`);
     this.#at = at + length;
     return at;
   }
@@ -101,6 +97,11 @@ export class Der {
   primitive(tag: number, field: string): Uint8Array {
     const body = this.#element(tag, field);
     return this.bytes.subarray(body, this.#at);
+  }
+
+  /** Past the next element, whatever it holds. */
+  skip(tag: number, field: string): void {
+    this.#element(tag, field);
   }
 
   /** The contents of a constructed element (or of an element whose contents are DER) as a reader of its own. */
@@ -126,28 +127,40 @@ export class Der {
   }
 
   oid(field: string): string {
-    const at = this.#at;
-    return oidText(this.primitive(TAG.oid, field), this.what, at);
+    const start = this.#at;
+    const body = this.#element(TAG.oid, field);
+    return oidText(this.bytes, body, this.#at, this.what, start);
   }
 
   /** A two's complement INTEGER's contents, minimal. */
   integer(field: string): Uint8Array {
-    const at = this.#at;
-    const value = this.primitive(TAG.integer, field);
-    const [first, second = 0] = value;
-    if (first === undefined) throw new Malformed("ENCODING", this.what, at, `${field}: empty integer`);
-    if (value.length > 1 && ((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80)))
-      throw new Malformed("ENCODING", this.what, at, `${field}: integer is not minimal`);
-    return value;
+    const body = this.integerStart(field);
+    return this.bytes.subarray(body, this.#at);
+  }
+
+  /** Past a minimal INTEGER. @returns where its contents begin; they end at `offset` */
+  integerStart(field: string): number {
+    const start = this.#at;
+    const body = this.#element(TAG.integer, field);
+    const size = this.#at - body;
+    if (size === 0) throw new Malformed("ENCODING", this.what, start, `${field}: empty integer`);
+    const first = this.bytes[body] ?? 0;
+    const second = this.bytes[body + 1] ?? 0;
+    if (size > 1 && ((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80)))
+      throw new Malformed("ENCODING", this.what, start, `${field}: integer is not minimal`);
+    return body;
   }
 
   /** A non-negative INTEGER below 2^31. */
   small(field: string): number {
-    const at = this.#at;
-    const value = this.integer(field);
-    if ((value[0] ?? 0) >= 0x80) throw new Malformed("UNEXPECTED", this.what, at, `${field}: negative`);
-    if (value.length > 4) throw new Malformed("TOO_LARGE", this.what, at, `${field}: over 31 bits`);
-    return value.reduce((sum, byte) => sum * 256 + byte, 0);
+    const start = this.#at;
+    const body = this.integerStart(field);
+    if ((this.bytes[body] ?? 0) >= 0x80)
+      throw new Malformed("UNEXPECTED", this.what, start, `${field}: negative`);
+    if (this.#at - body > 4) throw new Malformed("TOO_LARGE", this.what, start, `${field}: over 31 bits`);
+    let value = 0;
+    for (let at = body; at < this.#at; at++) value = value * 256 + (this.bytes[at] ?? 0);
+    return value;
   }
 
   boolean(field: string): boolean {
@@ -181,31 +194,36 @@ export class Der {
 
   /** UTCTime or GeneralizedTime in the one form that RFC 5280 §4.1.2.5 allows. @returns ms since 1970 */
   time(field: string): number {
-    const at = this.#at;
+    const start = this.#at;
     const general = this.peek() === TAG.generalizedTime;
-    const body = this.primitive(general ? TAG.generalizedTime : TAG.utcTime, field);
+    const body = this.#element(general ? TAG.generalizedTime : TAG.utcTime, field);
+    const { bytes } = this;
     const digits = general ? 14 : 12;
-    const two = (i: number): number => 10 * ((body[i] ?? 0) - 0x30) + (body[i + 1] ?? 0) - 0x30;
-    let plain = body.length === digits + 1 && body[digits] === 0x5a;
-    for (let i = 0; plain && i < digits; i++) plain = (body[i] ?? 0) >= 0x30 && (body[i] ?? 0) <= 0x39;
-    const m = digits - 10;
-    const year = general ? 100 * two(0) + two(2) : two(0) < 50 ? 2000 + two(0) : 1900 + two(0);
-    const [month, day, hour, minute, second] = [
-      two(m),
-      two(m + 2),
-      two(m + 4),
-      two(m + 6),
-      two(m + 8),
-    ] as const;
-    const inRange = month >= 1 && month <= 12 && day >= 1 && day <= daysOf(year, month) && hour < 24;
-    if (!plain || year < 1950 || !inRange || minute > 59 || second > 59)
+    let plain = this.#at - body === digits + 1 && bytes[body + digits] === 0x5a;
+    for (let at = body; plain && at < body + digits; at++) plain = isDigit(bytes[at]);
+    const first = twoDigits(bytes, body);
+    const year = general ? 100 * first + twoDigits(bytes, body + 2) : (first < 50 ? 2000 : 1900) + first;
+    // from the month on both are alike
+    const at = body + digits - 10;
+    const ms =
+      plain && year >= 1950
+        ? utc(
+            year,
+            twoDigits(bytes, at),
+            twoDigits(bytes, at + 2),
+            twoDigits(bytes, at + 4),
+            twoDigits(bytes, at + 6),
+            twoDigits(bytes, at + 8),
+          )
+        : undefined;
+    if (ms === undefined)
       throw new Malformed(
         "ENCODING",
         this.what,
-        at,
+        start,
         `${field}: no time of the form ${general ? "YYYY" : "YY"}MMDDHHMMSSZ`,
       );
-    return Date.UTC(year, month - 1, day, hour, minute, second);
+    return ms;
   }
 
   /** INVARIANT: every reader that was opened is closed with this, so that nothing unread hides in it. */
@@ -218,25 +236,31 @@ export class Der {
   }
 }
 
-function daysOf(year: number, month: number): number {
-  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
-  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
-}
+const isDigit = (byte = 0): boolean => byte >= 0x30 && byte <= 0x39;
 
-/** Texts of short object identifiers: a certificate has the same few over and over. */
-const OID_TEXTS = new Map<number, string>();
+const twoDigits = (bytes: Uint8Array, at: number): number =>
+  10 * ((bytes[at] ?? 0) - 0x30) + (bytes[at + 1] ?? 0) - 0x30;
+
+/** Texts of object identifiers by a hash of their bytes: certificates have the same few over and over. */
+const OID_TEXTS = new Map<number, { readonly body: Uint8Array; readonly text: string }>();
 const MAX_OID_TEXTS = 256;
 
-/** Dotted text of an OBJECT IDENTIFIER's contents. */
-export function oidText(body: Uint8Array, what: string, offset: number): string {
-  if (body.length > 5) return readOid(body, what, offset);
-  let name = body.length;
-  for (const byte of body) name = name * 256 + byte;
-  const known = OID_TEXTS.get(name);
-  if (known !== undefined) return known;
+/** Dotted text of the OBJECT IDENTIFIER whose contents are at [from, to). */
+function oidText(bytes: Uint8Array, from: number, to: number, what: string, offset: number): string {
+  let hash = to - from;
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0;
+  const known = OID_TEXTS.get(hash);
+  if (known !== undefined && standsAt(bytes, from, to, known.body)) return known.text;
+  const body = new Uint8Array(bytes.subarray(from, to));
   const text = readOid(body, what, offset);
-  if (OID_TEXTS.size < MAX_OID_TEXTS) OID_TEXTS.set(name, text);
+  if (known === undefined && OID_TEXTS.size < MAX_OID_TEXTS) OID_TEXTS.set(hash, { body, text });
   return text;
+}
+
+function standsAt(bytes: Uint8Array, from: number, to: number, body: Uint8Array): boolean {
+  if (body.length !== to - from) return false;
+  for (let i = 0; i < body.length; i++) if (bytes[from + i] !== body[i]) return false;
+  return true;
 }
 
 function readOid(body: Uint8Array, what: string, offset: number): string {

@@ -50,18 +50,21 @@ const written = (text: Text): string => (typeof text === "string" ? text : text(
 const POSITIONS = new WeakMap<readonly string[], ReadonlyMap<string, number>>();
 
 /** The demanded codes that are not among those noted. A TEE's list is always the same array: its index is kept. */
-function missing<Code extends string>(noted: readonly Noted[], demanded: readonly Code[]): Code[] {
+function missing<Code extends string>(noted: readonly Noted[], demanded: readonly Code[]): readonly Code[] {
   let positions = POSITIONS.get(demanded);
   if (positions === undefined) {
     positions = new Map(demanded.map((code, position) => [code, position]));
     POSITIONS.set(demanded, positions);
   }
-  const seen = new Uint8Array(demanded.length);
+  const seen = demanded.map(() => false);
+  let left = demanded.length;
   for (const { code } of noted) {
     const position = positions.get(code);
-    if (position !== undefined) seen[position] = 1;
+    if (position === undefined || seen[position] === true) continue;
+    seen[position] = true;
+    left--;
   }
-  return demanded.filter((_, position) => seen[position] !== 1);
+  return left === 0 ? [] : demanded.filter((_, position) => seen[position] !== true);
 }
 
 /** Collects the predicates of one appraisal. `Code` is the union of a TEE's table of predicates. */

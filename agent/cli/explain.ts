@@ -82,7 +82,7 @@ async function x509Parser(bytes: Uint8Array): Promise<() => Explained> {
           thisUpdate: chain.timeText(thisUpdate),
           nextUpdate: chain.timeText(nextUpdate),
           signature: describeSignature(signatureAlgorithm),
-          revoked: revoked.map(({ serial, at }) => `${serialText(serial)} at ${chain.timeText(at)}`),
+          revoked: [...revoked].map(({ serial, at }) => `${serialText(serial)} at ${chain.timeText(at)}`),
         },
       };
     }

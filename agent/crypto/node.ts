@@ -5,43 +5,40 @@
 import { createPublicKey, hash, verify, type KeyObject } from "node:crypto";
 import type { Crypto, SignatureAlgorithm } from "../attest/crypto.ts";
 
-interface Key {
-  readonly object: KeyObject;
-  readonly type: string | undefined;
-  readonly curve: string | undefined;
-}
-
 interface Method {
   readonly hash: string | null;
-  readonly keyType: string;
-  readonly curve?: string;
+  /** How the key's SubjectPublicKeyInfo goes on after its own header: to ask OpenSSL for a key's kind is dear. */
+  readonly algorithm: Buffer;
   readonly options: { dsaEncoding?: "ieee-p1363"; padding?: number; saltLength?: number };
 }
 
 const RSA_PKCS1_PADDING = 1;
 const RSA_PKCS1_PSS_PADDING = 6;
 
+/** AlgorithmIdentifiers, DER: RFC 5480 §2.1.1, RFC 3279 §2.3.1, RFC 8410 §3. */
+const P256 = Buffer.from("301306072a8648ce3d020106082a8648ce3d030107", "hex");
+const P384 = Buffer.from("301006072a8648ce3d020106052b81040022", "hex");
+const RSA = Buffer.from("300d06092a864886f70d0101010500", "hex");
+const ED25519 = Buffer.from("300506032b6570", "hex");
+
 const METHOD: Readonly<Record<SignatureAlgorithm, Method>> = {
-  "ecdsa-p256-sha256": {
-    hash: "sha256",
-    keyType: "ec",
-    curve: "prime256v1",
-    options: { dsaEncoding: "ieee-p1363" },
-  },
-  "ecdsa-p384-sha384": {
-    hash: "sha384",
-    keyType: "ec",
-    curve: "secp384r1",
-    options: { dsaEncoding: "ieee-p1363" },
-  },
+  "ecdsa-p256-sha256": { hash: "sha256", algorithm: P256, options: { dsaEncoding: "ieee-p1363" } },
+  "ecdsa-p384-sha384": { hash: "sha384", algorithm: P384, options: { dsaEncoding: "ieee-p1363" } },
   "rsa-pss-sha384": {
     hash: "sha384",
-    keyType: "rsa",
+    algorithm: RSA,
     options: { padding: RSA_PKCS1_PSS_PADDING, saltLength: 48 },
   },
-  "rsa-pkcs1-sha256": { hash: "sha256", keyType: "rsa", options: { padding: RSA_PKCS1_PADDING } },
-  ed25519: { hash: null, keyType: "ed25519", options: {} },
+  "rsa-pkcs1-sha256": { hash: "sha256", algorithm: RSA, options: { padding: RSA_PKCS1_PADDING } },
+  ed25519: { hash: null, algorithm: ED25519, options: {} },
 };
+
+/** Whether a SubjectPublicKeyInfo is of that algorithm. Its first length is checked by who parses it. */
+function isOf(spki: Buffer, algorithm: Buffer): boolean {
+  const first = spki[1] ?? 0;
+  const at = first < 0x80 ? 2 : 2 + (first & 0x7f);
+  return spki.subarray(at, at + algorithm.length).equals(algorithm);
+}
 
 export interface NodeCryptoOptions {
   /** How many parsed keys are kept. */
@@ -55,16 +52,14 @@ export interface NodeCryptoOptions {
 
 export function nodeCrypto({ maxKeys = 1024, onThisThread = false }: NodeCryptoOptions = {}): Crypto {
   // least recently used first
-  const keys = new Map<string, Key>();
+  const keys = new Map<string, KeyObject>();
 
-  function keyOf(spki: Uint8Array): Key | undefined {
-    const bytes = Buffer.from(spki.buffer, spki.byteOffset, spki.byteLength);
-    const name = bytes.toString("latin1");
+  function keyOf(spki: Buffer): KeyObject | undefined {
+    const name = spki.toString("latin1");
     let key = keys.get(name);
     if (key === undefined) {
       try {
-        const object = createPublicKey({ key: bytes, format: "der", type: "spki" });
-        key = { object, type: object.asymmetricKeyType, curve: object.asymmetricKeyDetails?.namedCurve };
+        key = createPublicKey({ key: spki, format: "der", type: "spki" });
       } catch {
         return undefined;
       }
@@ -84,9 +79,10 @@ export function nodeCrypto({ maxKeys = 1024, onThisThread = false }: NodeCryptoO
 
     verify(algorithm, spki, signature, data) {
       const method = METHOD[algorithm];
-      const key = keyOf(spki);
-      if (key?.type !== method.keyType || key.curve !== method.curve) return Promise.resolve(false);
-      const options = { key: key.object, ...method.options };
+      const info = Buffer.from(spki.buffer, spki.byteOffset, spki.byteLength);
+      const key = isOf(info, method.algorithm) ? keyOf(info) : undefined;
+      if (key === undefined) return Promise.resolve(false);
+      const options = { key, ...method.options };
       if (onThisThread) {
         try {
           return Promise.resolve(verify(method.hash, data, options, signature));

@@ -5,8 +5,8 @@
  *
  * @see Intel PCS API v4, "Get TDX TCB Info" (TcbInfoV3), "Get TDX QE Identity" (EnclaveIdentityV2)
  */
-import * as z from "zod";
-import { fromHex, utf8 } from "../bytes.ts";
+import { utf8 } from "../bytes.ts";
+import { Fields } from "../json-fields.ts";
 import { Malformed } from "../malformed.ts";
 
 /** Status words of levels in TCB info; enclaves and TDX modules have fewer. */
@@ -24,131 +24,146 @@ const MODULE_STATUS = ["UpToDate", "OutOfDate", "Revoked"] as const;
 export type PlatformStatus = (typeof PLATFORM_STATUS)[number];
 export type ModuleStatus = (typeof MODULE_STATUS)[number];
 
-const hexBytes = (size: number) =>
-  z
-    .string()
-    .regex(new RegExp(`^[0-9a-fA-F]{${2 * size}}$`))
-    .transform((text): Uint8Array => fromHex(text));
-/** ms since 1970. */
-const time = z
-  .string()
-  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/)
-  .transform((text, context) => {
-    const ms = Date.parse(text);
-    if (Number.isNaN(ms)) context.addIssue({ code: "custom", message: "no such time" });
-    return ms;
-  });
-const svn16 = z.int().min(0).max(65535);
-/** 16 of `{ svn, … }`, in a loop of our own: TCB info has hundreds of them, and schemas are slow. */
-const components = z
-  .custom<readonly unknown[]>((list) => Array.isArray(list) && list.length === 16)
-  .transform((list, context): readonly number[] =>
-    list.map((component, i) => {
-      const value: unknown =
-        typeof component === "object" && component !== null && "svn" in component ? component.svn : undefined;
-      if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 255) return value;
-      context.addIssue({ code: "custom", path: [i, "svn"], message: "no SVN" });
-      return 0;
+/** A level of an enclave or a TDX module. */
+export interface EnclaveLevel {
+  readonly isvSvn: number;
+  /** ms since 1970, as all times here. */
+  readonly tcbDate: number;
+  readonly status: ModuleStatus;
+  readonly advisories: readonly string[];
+}
+
+/** A level of a platform. */
+export interface TcbLevel {
+  /** 16 components each. */
+  readonly sgx: readonly number[];
+  readonly tdx: readonly number[];
+  readonly pceSvn: number;
+  readonly tcbDate: number;
+  readonly status: PlatformStatus;
+  readonly advisories: readonly string[];
+}
+
+interface TdxModule {
+  readonly mrsigner: Uint8Array;
+  readonly attributes: Uint8Array;
+  readonly attributesMask: Uint8Array;
+}
+
+export interface TdxModuleIdentity extends TdxModule {
+  /** `TDX_` and the module's major version, hexadecimal. */
+  readonly id: string;
+  readonly tcbLevels: readonly EnclaveLevel[];
+}
+
+interface Document {
+  readonly issueDate: number;
+  readonly nextUpdate: number;
+  readonly tcbEvaluationDataNumber: number;
+}
+
+export interface TcbInfo extends Document {
+  readonly fmspc: Uint8Array;
+  readonly pceId: Uint8Array;
+  readonly tdxModule: TdxModule;
+  readonly tdxModuleIdentities: readonly TdxModuleIdentity[];
+  /** From the newest down. */
+  readonly tcbLevels: readonly TcbLevel[];
+}
+
+export interface QeIdentity extends Document {
+  readonly miscselect: Uint8Array;
+  readonly miscselectMask: Uint8Array;
+  readonly attributes: Uint8Array;
+  readonly attributesMask: Uint8Array;
+  readonly mrsigner: Uint8Array;
+  readonly isvprodid: number;
+  readonly tcbLevels: readonly EnclaveLevel[];
+}
+
+const MAX_LEVELS = 256;
+const MAX_ENCLAVE_LEVELS = 64;
+const MAX_MODULES = 256;
+const MAX_ADVISORIES = 256;
+
+const svn16 = (from: Fields, key: string): number => from.integer(key, 0, 65535);
+const components = (from: Fields, key: string): readonly number[] => from.integers(key, 16, "svn", 0, 255);
+const advisories = (from: Fields): readonly string[] =>
+  from.texts("advisoryIDs", MAX_ADVISORIES, /^[A-Z0-9-]{1,40}$/);
+
+function readDocument(from: Fields): Document {
+  return {
+    issueDate: from.time("issueDate"),
+    nextUpdate: from.time("nextUpdate"),
+    tcbEvaluationDataNumber: from.integer("tcbEvaluationDataNumber", 1, 2 ** 31),
+  };
+}
+
+function readModule(from: Fields): TdxModule {
+  return {
+    mrsigner: from.hex("mrsigner", 48),
+    attributes: from.hex("attributes", 8),
+    attributesMask: from.hex("attributesMask", 8),
+  };
+}
+
+function enclaveLevels(from: Fields): readonly EnclaveLevel[] {
+  return from.objects("tcbLevels", 1, MAX_ENCLAVE_LEVELS, (level) => ({
+    isvSvn: svn16(level.object("tcb"), "isvsvn"),
+    tcbDate: level.time("tcbDate"),
+    status: level.word("tcbStatus", MODULE_STATUS),
+    advisories: advisories(level),
+  }));
+}
+
+/** @throws Malformed */
+export function parseTcbInfo(body: Uint8Array): TcbInfo {
+  const info = parse(body, "TCB info");
+  info.constant("id", "TDX");
+  info.constant("version", 3);
+  info.constant("tcbType", 0);
+  return {
+    ...readDocument(info),
+    fmspc: info.hex("fmspc", 6),
+    pceId: info.hex("pceId", 2),
+    tdxModule: readModule(info.object("tdxModule")),
+    tdxModuleIdentities: info.objects("tdxModuleIdentities", 0, MAX_MODULES, (module) => ({
+      id: module.text("id", /^TDX_[0-9A-Fa-f]{2}$/),
+      ...readModule(module),
+      tcbLevels: enclaveLevels(module),
+    })),
+    tcbLevels: info.objects("tcbLevels", 1, MAX_LEVELS, (level) => {
+      const tcb = level.object("tcb");
+      return {
+        sgx: components(tcb, "sgxtcbcomponents"),
+        pceSvn: svn16(tcb, "pcesvn"),
+        tdx: components(tcb, "tdxtcbcomponents"),
+        tcbDate: level.time("tcbDate"),
+        status: level.word("tcbStatus", PLATFORM_STATUS),
+        advisories: advisories(level),
+      };
     }),
-  );
-const advisories = z
-  .array(z.string().regex(/^[A-Z0-9-]{1,40}$/))
-  .max(256)
-  .default([]);
-
-const enclaveLevels = z
-  .array(
-    z
-      .object({
-        tcb: z.object({ isvsvn: svn16 }),
-        tcbDate: time,
-        tcbStatus: z.enum(MODULE_STATUS),
-        advisoryIDs: advisories,
-      })
-      .transform(({ tcb, tcbDate, tcbStatus, advisoryIDs }) => ({
-        isvSvn: tcb.isvsvn,
-        tcbDate,
-        status: tcbStatus,
-        advisories: advisoryIDs,
-      })),
-  )
-  .min(1)
-  .max(64);
-
-const moduleBase = { mrsigner: hexBytes(48), attributes: hexBytes(8), attributesMask: hexBytes(8) };
-
-const TcbInfoSchema = z.object({
-  id: z.literal("TDX"),
-  version: z.literal(3),
-  issueDate: time,
-  nextUpdate: time,
-  fmspc: hexBytes(6),
-  pceId: hexBytes(2),
-  tcbType: z.literal(0),
-  tcbEvaluationDataNumber: z
-    .int()
-    .min(1)
-    .max(2 ** 31),
-  tdxModule: z.object(moduleBase),
-  tdxModuleIdentities: z
-    .array(
-      z.object({ id: z.string().regex(/^TDX_[0-9A-Fa-f]{2}$/), ...moduleBase, tcbLevels: enclaveLevels }),
-    )
-    .max(256)
-    .default([]),
-  tcbLevels: z
-    .array(
-      z
-        .object({
-          tcb: z.object({ sgxtcbcomponents: components, pcesvn: svn16, tdxtcbcomponents: components }),
-          tcbDate: time,
-          tcbStatus: z.enum(PLATFORM_STATUS),
-          advisoryIDs: advisories,
-        })
-        .transform(({ tcb, tcbDate, tcbStatus, advisoryIDs }) => ({
-          sgx: tcb.sgxtcbcomponents,
-          pceSvn: tcb.pcesvn,
-          tdx: tcb.tdxtcbcomponents,
-          tcbDate,
-          status: tcbStatus,
-          advisories: advisoryIDs,
-        })),
-    )
-    .min(1)
-    .max(256),
-});
-
-const QeIdentitySchema = z.object({
-  id: z.literal("TD_QE"),
-  version: z.literal(2),
-  issueDate: time,
-  nextUpdate: time,
-  tcbEvaluationDataNumber: z
-    .int()
-    .min(1)
-    .max(2 ** 31),
-  miscselect: hexBytes(4),
-  miscselectMask: hexBytes(4),
-  attributes: hexBytes(16),
-  attributesMask: hexBytes(16),
-  mrsigner: hexBytes(32),
-  isvprodid: svn16,
-  tcbLevels: enclaveLevels,
-});
-
-export type TcbInfo = z.output<typeof TcbInfoSchema>;
-export type TcbLevel = TcbInfo["tcbLevels"][number];
-export type TdxModuleIdentity = TcbInfo["tdxModuleIdentities"][number];
-export type QeIdentity = z.output<typeof QeIdentitySchema>;
-export type EnclaveLevel = QeIdentity["tcbLevels"][number];
+  };
+}
 
 /** @throws Malformed */
-export const parseTcbInfo = (body: Uint8Array): TcbInfo => parseDocument(TcbInfoSchema, body, "TCB info");
-/** @throws Malformed */
-export const parseQeIdentity = (body: Uint8Array): QeIdentity =>
-  parseDocument(QeIdentitySchema, body, "QE identity");
+export function parseQeIdentity(body: Uint8Array): QeIdentity {
+  const identity = parse(body, "QE identity");
+  identity.constant("id", "TD_QE");
+  identity.constant("version", 2);
+  return {
+    ...readDocument(identity),
+    miscselect: identity.hex("miscselect", 4),
+    miscselectMask: identity.hex("miscselectMask", 4),
+    attributes: identity.hex("attributes", 16),
+    attributesMask: identity.hex("attributesMask", 16),
+    mrsigner: identity.hex("mrsigner", 32),
+    isvprodid: svn16(identity, "isvprodid"),
+    tcbLevels: enclaveLevels(identity),
+  };
+}
 
-function parseDocument<T>(schema: z.ZodType<T>, body: Uint8Array, what: string): T {
+function parse(body: Uint8Array, what: string): Fields {
   const text = utf8(body, what);
   let json: unknown;
   try {
@@ -156,13 +171,5 @@ function parseDocument<T>(schema: z.ZodType<T>, body: Uint8Array, what: string):
   } catch {
     throw new Malformed("ENCODING", what, 0, "not JSON");
   }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new Malformed(
-    "UNEXPECTED",
-    what,
-    0,
-    `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not valid"}`,
-  );
+  return new Fields(json, what);
 }

@@ -11,8 +11,46 @@ export interface CertificateList extends Signed {
   readonly der: Uint8Array;
   readonly thisUpdate: number;
   readonly nextUpdate: number;
-  readonly revoked: readonly { readonly serial: Uint8Array; readonly at: number }[];
+  readonly revoked: Revoked;
   readonly extensions: ReadonlyMap<string, Extension>;
+}
+
+/** What a CRL lists. A list may have thousands of entries, of which one is asked for: only their places are kept. */
+class Revoked {
+  readonly #bytes: Uint8Array;
+  /** Of each entry: where its serial number begins and ends, and its date. */
+  readonly #entries: number[] = [];
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get length(): number {
+    return this.#entries.length / 3;
+  }
+
+  add(from: number, to: number, at: number): void {
+    this.#entries.push(from, to, at);
+  }
+
+  has(serial: Uint8Array): boolean {
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i += 3)
+      if (this.#isAt(entries[i] ?? 0, entries[i + 1] ?? 0, serial)) return true;
+    return false;
+  }
+
+  #isAt(from: number, to: number, serial: Uint8Array): boolean {
+    if (to - from !== serial.length) return false;
+    for (let i = 0; i < serial.length; i++) if (this.#bytes[from + i] !== serial[i]) return false;
+    return true;
+  }
+
+  *[Symbol.iterator](): Generator<{ readonly serial: Uint8Array; readonly at: number }> {
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i += 3)
+      yield { serial: this.#bytes.subarray(entries[i], entries[i + 1]), at: entries[i + 2] ?? 0 };
+  }
 }
 
 /** @throws Malformed; a CRL without nextUpdate too: it would never be stale */
@@ -24,17 +62,17 @@ export function parseCrl(der: Uint8Array, what = "CRL"): CertificateList {
   const issuer = readName(body, "issuer");
   const thisUpdate = body.time("thisUpdate");
   const nextUpdate = body.time("nextUpdate");
-  const revoked: { serial: Uint8Array; at: number }[] = [];
+  const revoked = new Revoked(der);
   if (body.peek() === TAG.sequence) {
     const entries = body.sequence("revokedCertificates");
     while (!entries.empty) {
       const entry = entries.sequence("revokedCertificate");
-      const serial = entry.integer("userCertificate");
-      const at = entry.time("revocationDate");
+      const from = entry.integerStart("userCertificate");
+      const to = entry.offset;
+      revoked.add(from, to, entry.time("revocationDate"));
       // reasons don't matter: what is listed is revoked (removeFromCRL occurs in delta CRLs only, which are refused)
-      if (!entry.empty) entry.raw(TAG.sequence, "crlEntryExtensions");
+      if (!entry.empty) entry.skip(TAG.sequence, "crlEntryExtensions");
       entry.close("crlEntryExtensions");
-      revoked.push({ serial, at });
     }
   }
   const extensions = readExtensions(body, explicit(0));

@@ -1,5 +1,5 @@
 /** Extensions of certificates and CRLs (RFC 5280 §4.2, §5.2): none twice, and the meaning of those that count here. */
-import { Der, explicit, implicit, oidText, TAG } from "../der.ts";
+import { Der, explicit, implicit, TAG } from "../der.ts";
 import { Malformed } from "../malformed.ts";
 import { printable } from "./name.ts";
 
@@ -31,7 +31,7 @@ export function readExtensions(from: Der, tag: number): Map<string, Extension> {
   while (!list.empty) {
     const at = list.offset;
     const entry = list.sequence("extension");
-    const oid = oidText(entry.primitive(TAG.oid, "extnID"), from.what, at);
+    const oid = entry.oid("extnID");
     const explicitCritical = entry.peek() === TAG.boolean;
     const critical = explicitCritical && entry.boolean("critical");
     if (explicitCritical && !critical) entry.fail("ENCODING", "a default is encoded");

@@ -6,32 +6,31 @@ const COMMON_NAME = "2.5.4.3";
 export interface Name {
   /** The DER of the whole Name: names are equal where these bytes are. */
   readonly der: Uint8Array;
-  readonly attributes: readonly { readonly oid: string; readonly value: string }[];
+  /** Values of attributes that are common names. */
+  readonly commonNames: readonly Uint8Array[];
 }
 
 export function readName(from: Der, field: string): Name {
   const start = from.offset;
   const rdns = from.sequence(field);
   const der = from.bytes.subarray(start, from.offset);
-  const attributes: { oid: string; value: string }[] = [];
+  const commonNames: Uint8Array[] = [];
   while (!rdns.empty) {
     const set = rdns.enter(TAG.set, field);
     do {
       const attribute = set.sequence(field);
-      const oid = attribute.oid(field);
+      const isCommonName = attribute.oid(field) === COMMON_NAME;
       const tag = attribute.peek() ?? 0;
-      attributes.push({ oid, value: printable(attribute.primitive(tag, field)) });
+      if (isCommonName) commonNames.push(attribute.primitive(tag, field));
+      else attribute.skip(tag, field);
       attribute.close(field);
     } while (!set.empty);
   }
-  return { der, attributes };
+  return { der, commonNames };
 }
 
 /** ASCII as it is; every other byte as \xNN, so that two names that look alike are alike. */
 export function printable(bytes: Uint8Array): string {
-  let ascii = true;
-  for (const byte of bytes) if (byte < 0x20 || byte > 0x7e) ascii = false;
-  if (ascii && bytes.length <= 128) return String.fromCharCode(...bytes);
   let text = "";
   for (const byte of bytes)
     text +=
@@ -40,7 +39,7 @@ export function printable(bytes: Uint8Array): string {
 }
 
 /** The common name, where there is exactly one. */
-export function commonName(name: Name): string | undefined {
-  const found = name.attributes.filter(({ oid }) => oid === COMMON_NAME);
-  return found.length === 1 ? found[0]?.value : undefined;
+export function commonName({ commonNames }: Name): string | undefined {
+  const [name, ...more] = commonNames;
+  return name === undefined || more.length > 0 ? undefined : printable(name);
 }
