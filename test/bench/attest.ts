@@ -1,193 +1,112 @@
 /**
- * How many appraisals a second, beside OpenSSL's verification of the same curve in the same run. One thread against one
- * (everything on one thread), then the whole pool against as many. Rounds of what is compared alternate, so that a busy
- * machine slows both; medians are shown.
+ * `npm run bench attest [-- --write --rounds=N --seconds=S]`: appraisals a second of ours and of five other verifiers, beside
+ * `openssl speed` of the same curve, in one run. Contestants take turns, round for round, so that a busy machine slows all
+ * alike; medians are shown, of rates and of the rounds' ratios. One thread is held against one (everything pinned to one core, but where the table says
+ * otherwise), our whole pool against `openssl speed -multi`. `--write` puts the table into `attest.md`. Needs Go, Rust, npm.
  */
-import { spawnSync } from "node:child_process";
-import { createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
-import { existsSync } from "node:fs";
-import { cpus } from "node:os";
+import { writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { appraise, AppraisalCache, type Appraisal } from "../../agent/attest/appraise.ts";
-import type { Crypto } from "../../agent/attest/crypto.ts";
-import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
-import { nodeCrypto } from "../../agent/crypto/node.ts";
-import { right } from "../attest/snp/mutants.ts";
-import { appraise as appraiseTdx, ca as intel } from "../attest/tdx/twin.ts";
+import { parseArgs } from "node:util";
+import { format } from "prettier";
+import { main } from "../../image/command.ts";
+import { say } from "../../image/progress.ts";
+import { contestants, CORES, ORDER, SECTIONS, type Contestant } from "./attest/contestants.ts";
+import { opensslVersion } from "./attest/openssl.ts";
+import { markdown, terminal, type Figure, type Goal, type Section } from "./attest/table.ts";
 
-const ROUNDS = 5;
-const ROUND_MS = 700;
+/** Operations a second of each round, by contestant. */
+type Rates = ReadonlyMap<string, readonly number[]>;
 
-interface Contest {
-  readonly name: string;
-  readonly run: () => unknown;
-  readonly inFlight: number;
+async function measure(list: readonly Contestant[], rounds: number, seconds: number): Promise<Rates> {
+  const found = new Map<string, number[]>(list.map(({ id }) => [id, []]));
+  // engines that compile while they run have to have done so
+  for (const { rate, id } of list) if (!id.startsWith("openssl")) await rate(0.3);
+  for (let round = 1; round <= rounds; round++) {
+    for (const { id, rate } of list) found.get(id)?.push(await rate(seconds));
+    say(`round ${round} of ${rounds}`);
+  }
+  return found;
 }
 
-type Results = Readonly<Record<string, number>>;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
-/** Runs a second in one round. */
-async function round({ run, inFlight }: Contest): Promise<number> {
-  const from = performance.now();
-  let done = 0;
-  const lane = async (): Promise<void> => {
-    while (performance.now() - from < ROUND_MS) {
-      await run();
-      done++;
-    }
-  };
-  await Promise.all(Array.from({ length: inFlight }, lane));
-  return (done / (performance.now() - from)) * 1000;
+/** The median of the rounds' ratios: what slowed a round slowed both. */
+function ratio(rates: Rates, id: string, to: string): number | undefined {
+  const [own, others] = [rates.get(id), rates.get(to)];
+  if (own === undefined || others === undefined) return undefined;
+  return median(own.map((rate, round) => rate / (others[round] ?? rate)));
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+function sections(list: readonly Contestant[], rates: Rates): Section[] {
+  return ORDER.map((section) => ({
+    title: SECTIONS[section],
+    figures: list
+      .filter((one) => one.section === section)
+      .map(({ id, name, where, checks, curve, rival }): Figure => {
+        const reference = `openssl${section === "pool" ? "-multi" : ""} ${curve ?? ""}`;
+        return {
+          name,
+          where,
+          rate: median(rates.get(id) ?? []),
+          ofOpenssl: ratio(rates, id, reference),
+          ours: rival === undefined ? undefined : ratio(rates, rival, id),
+          checks,
+        };
+      }),
+  }));
 }
 
-function baseline(curve: "P-256" | "P-384", hash: string): () => boolean {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: curve });
-  const key = createPublicKey(privateKey);
-  const data = new Uint8Array(672).fill(7);
-  const signature = sign(hash, data, { key: privateKey, dsaEncoding: "ieee-p1363" });
-  return () => verify(hash, data, { key, dsaEncoding: "ieee-p1363" }, signature);
-}
-
-function contests(pool: number): Contest[] {
-  const onThisThread = pool === 1;
-  const make = (): Crypto => nodeCrypto({ onThisThread });
-  const crypto = make();
-  const cache = new AppraisalCache(crypto);
-  const fresh: Appraisal = { ...right, crypto };
-  const quote = intel.quote({});
-  const inFlight = onThisThread ? 1 : 4 * pool;
-  const warmTdx = { crypto, memo: cache.tdx };
-  return [
-    { name: "P-384 verify", run: baseline("P-384", "sha384"), inFlight: 1 },
-    { name: "SNP warm", run: () => appraise({ ...fresh, cache }), inFlight },
-    // cold: nothing is known, not even a parsed key
-    { name: "SNP cold", run: () => appraise({ ...fresh, crypto: make() }), inFlight },
-    { name: "P-256 verify", run: baseline("P-256", "sha256"), inFlight: 1 },
-    { name: "TDX warm", run: () => appraiseTdx(quote, warmTdx), inFlight },
-    { name: "TDX cold", run: () => appraiseTdx(quote, { crypto: make() }), inFlight },
-    {
-      name: "SNP junk refused",
-      run: () => appraise({ ...fresh, brief: true, evidence: { ...fresh.evidence, report: JUNK } }),
-      inFlight: 1,
-    },
-    {
-      name: "SNP wrong nonce refused",
-      run: () =>
-        appraise({
-          ...fresh,
-          cache,
-          brief: true,
-          expect: { ...fresh.expect, reportData: JUNK.subarray(0, 64) },
-        }),
-      inFlight: 1,
-    },
-  ];
-}
-const JUNK = new Uint8Array(1184).fill(7);
-
-async function measure(pool: number): Promise<Results> {
-  const list = contests(pool);
-  for (const contest of list) for (let i = 0; i < 20; i++) await contest.run();
-  const found = new Map<string, number[]>(list.map(({ name }) => [name, []]));
-  for (let i = 0; i < ROUNDS; i++)
-    for (const contest of list) found.get(contest.name)?.push(await round(contest));
-  return Object.fromEntries([...found].map(([name, values]) => [name, median(values)]));
-}
-
-/** Verifications a second by `openssl speed`; undefined where there is none. */
-function openssl(algorithm: string, processes: number): number | undefined {
-  const args = [
-    "speed",
-    "-seconds",
-    "2",
-    "-mr",
-    ...(processes > 1 ? ["-multi", String(processes)] : []),
-    algorithm,
-  ];
-  const { stdout } = spawnSync("/usr/bin/openssl", args, {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  // +F4:<index>:<bits>:<sign>:<verify>; seconds an operation from one process, operations a second summed up of several
-  const fields = /^\+F[0-9]+:.*$/m.exec(stdout ?? "")?.[0].split(":");
-  const last = Number(fields?.at(-1));
-  return Number.isFinite(last) && last > 0 ? (last < 1 ? 1 / last : last) : undefined;
-}
-
-const base64 = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString("base64");
-
-/** The peer's rate, where `test/differential/snp.ts` has built it. */
-function goSevGuest(): number | undefined {
-  const binary = join(process.env["SEALET_CACHE"] ?? "/var/cache/sealet", "differential", "go-sev-guest");
-  if (!existsSync(binary)) return undefined;
-  const files = right.collateral.snp.Genoa;
-  const input = JSON.stringify({
-    Product: "Genoa",
-    At: right.at / 1000,
-    Report: base64(right.evidence.report),
-    Vek: base64(parseCertificateTable(right.evidence.auxiliary).vcek),
-    Ark: base64(files?.ark),
-    Ask: base64(files?.ask),
-    Asvk: base64(files?.asvk),
-  });
-  const { stdout } = spawnSync(binary, ["-bench", "2"], {
-    input: `${input}\n`,
-    encoding: "utf8",
-    env: { ...process.env, GOMAXPROCS: "1" },
-  });
-  return Number(stdout) || undefined;
-}
-
-function child(pool: number): Results {
-  const { stdout } = spawnSync(
-    process.execPath,
-    [fileURLToPath(import.meta.url), "--measure", String(pool)],
-    {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(pool) },
-    },
+function goals(rates: Rates): Goal[] {
+  const ways = { one: "all on one core", two: "event loop and one signature thread, a core each" } as const;
+  return (["one", "two"] as const).flatMap((way) =>
+    (
+      [
+        ["SNP warm of one P-384 verification", 0.95, "snp-warm", "openssl P-384"],
+        ["SNP cold of sev's cold", 1, "snp-cold", "sev SNP cold"],
+        ["TDX warm of one P-256 verification", 0.9, "tdx-warm", "openssl P-256"],
+        ["TDX cold of dcap-qvl's cold", 0.8, "tdx-cold", "dcap-qvl TDX cold"],
+      ] as const
+    ).map(([what, wanted, id, to]) => ({
+      what: `${what}, ${ways[way]}`,
+      wanted,
+      found: ratio(rates, `${way} ${id}`, to),
+    })),
   );
-  const parsed: unknown = JSON.parse(stdout);
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- printed below
-  return parsed as Results;
 }
 
-const rate = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(0)}/s`);
+await main(async () => {
+  const { values } = parseArgs({
+    options: {
+      write: { type: "boolean", default: false },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "0.7" },
+    },
+  });
+  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
+  const load = loadavg()[0]?.toFixed(1) ?? "?";
+  const system = opensslVersion();
+  if (system === undefined) say("There is no /usr/bin/openssl: nothing is held against `openssl speed`.");
+  const { list, close } = await contestants(system);
+  const rates = await measure(list, rounds, seconds);
+  await close();
 
-async function main(): Promise<void> {
-  const [mode, size] = process.argv.slice(2);
-  if (mode === "--measure") {
-    console.log(JSON.stringify(await measure(Number(size))));
-    return;
-  }
-  for (const pool of [1, cpus().length]) {
-    const speed = { "P-384": openssl("ecdsap384", pool), "P-256": openssl("ecdsap256", pool) };
-    const found = child(pool);
-    const peer = pool === 1 ? goSevGuest() : undefined;
-    console.log(
-      `\n${pool === 1 ? "one thread" : `pool of ${pool}`}: OpenSSL's own speed: P-384 ${rate(speed["P-384"])}, P-256 ${rate(speed["P-256"])}`,
-    );
-    if (peer !== undefined) console.log(`  go-sev-guest, cold          ${rate(peer)}`);
-    const reference = { SNP: found["P-384 verify"] ?? 0, TDX: found["P-256 verify"] ?? 0 };
-    for (const [name, value] of Object.entries(found)) {
-      const kind = name.startsWith("SNP") ? "SNP" : name.startsWith("TDX") ? "TDX" : undefined;
-      // with several threads the reference is as many times one thread's
-      const of = kind === undefined || name.includes("refused") ? undefined : reference[kind] * pool;
-      const ratio =
-        of === undefined
-          ? ""
-          : `${(value / of).toFixed(2)} of ${pool > 1 ? `${pool} × ` : ""}${kind === "SNP" ? "P-384" : "P-256"}`;
-      console.log(
-        `  ${name.padEnd(26)}${rate(value).padStart(10)}   ${(1e6 / value).toFixed(1).padStart(8)} µs   ${ratio}`,
-      );
-    }
-  }
-}
+  const table = sections(list, rates);
+  console.log(`\n${terminal(table, goals(rates))}`);
+  if (!values.write) return;
+  const about = `# Appraisals a second
 
-await main();
+${new Date().toISOString().slice(0, 10)}, ${cpus()[0]?.model.trim() ?? "?"}, ${CORES} cores, load ${load} before it began. Node ${process.versions.node}, whose
+OpenSSL is ${process.versions.openssl}. Made by \`npm run bench attest -- --write --rounds=${rounds} --seconds=${seconds}\`.
+
+Contestants took turns, ${rounds} times ${seconds} s each; medians. "of openssl": of the verifications that \`openssl speed\` did in
+the same round, on the same core, or with \`-multi\` on all. "ours to it": how often sealet does the same, all of it on the same
+core, while that one does it once. sev has OpenSSL 3.6.3 of its own, as its crate's defaults have it; dcap-qvl has ring.
+
+${markdown(table, goals(rates))}
+`;
+  const file = join(import.meta.dirname, "attest.md");
+  writeFileSync(file, await format(about, { parser: "markdown", printWidth: 110 }));
+  say(`written: ${file}`);
+});

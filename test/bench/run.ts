@@ -1,6 +1,6 @@
 /**
- * `npm run bench [NAME...]`: one file a bench; without names all of them, one after the other. `NAME.uml.ts` runs inside a
- * guest.
+ * `npm run bench [NAME...] [-- --FLAG...]`: one file a bench; without names all of them, one after the other. `NAME.uml.ts`
+ * runs inside a guest. Flags are the bench's.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -12,7 +12,9 @@ const files = new Map(
     .filter((file) => file.endsWith(".ts") && file !== "run.ts")
     .map((file) => [file.replace(/(?:\.uml)?\.ts$/, ""), file]),
 );
-const wanted = process.argv.slice(2);
+const isFlag = (argument: string): boolean => argument.startsWith("-");
+const wanted = process.argv.slice(2).filter((argument) => !isFlag(argument));
+const flags = process.argv.slice(2).filter(isFlag);
 for (const name of wanted.length > 0 ? wanted : files.keys()) {
   const file = files.get(name);
   if (file === undefined) {
@@ -22,7 +24,7 @@ for (const name of wanted.length > 0 ? wanted : files.keys()) {
   console.log(`\n== ${name} ==`);
   const path = join(HERE, file);
   const inGuest = file.endsWith(".uml.ts");
-  const args = inGuest ? [join(HERE, "..", "uml", "run.ts"), path] : [path];
+  const args = inGuest ? [join(HERE, "..", "uml", "run.ts"), path] : [path, ...flags];
   const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
   if (status !== 0) process.exit(1);
 }
