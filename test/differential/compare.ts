@@ -85,19 +85,3 @@ export function compare(
   }
   return { pairs, used, unexplained };
 }
-
-const cell = (text: string): string => text.replaceAll("|", "\\|");
-
-/** The rows as a table, in Markdown. */
-export function markdown(known: readonly Disagreement[]): string {
-  const lines = known.map(({ peers, what, they, we, why }) => {
-    const said = they === "accepts" ? "accepts" : `says \`${cell(they.source)}\``;
-    const ours = we === "accepts" ? "accept" : `refuse ${we.map((code) => `\`${code}\``).join(", ")}`;
-    return `| ${peers.join(", ")} | ${cell(what)} | ${said} | ${ours} | ${cell(why)} |`;
-  });
-  return [
-    "| peer | what | peer | we | why ours is right |",
-    "| --- | --- | --- | --- | --- |",
-    ...lines,
-  ].join("\n");
-}

@@ -4,33 +4,14 @@
  * the README's table does not name. `--write` brings that table up to date. Needs Go, Rust and npm; what they build is kept
  * in the cache.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { format } from "prettier";
 import { main } from "../../image/command.ts";
 import { say } from "../../image/progress.ts";
-import { compare, markdown, type Disagreement, type Trial } from "./compare.ts";
-import { KNOWN_SNP } from "./known-snp.ts";
-import { KNOWN_TDX } from "./known-tdx.ts";
+import { compare, type Disagreement, type Trial } from "./compare.ts";
 import { build, Conversation, PEERS, version, type Peer } from "./peers.ts";
+import { KNOWN, readmeIsRight } from "./readme.ts";
 import { snpTrials } from "./snp.ts";
 import { tdxTrials } from "./tdx.ts";
-
-const KNOWN: readonly Disagreement[] = [...KNOWN_SNP, ...KNOWN_TDX];
-const README = join(import.meta.dirname, "README.md");
-const MARK = "<!-- the tables of known-snp.ts and known-tdx.ts; written by run.ts --write -->";
-
-/** The README with today's table. */
-async function readme(): Promise<{ readonly now: string; readonly right: string }> {
-  const now = readFileSync(README, "utf8");
-  const [before = ""] = now.split(MARK);
-  const right = await format(`${before}${MARK}\n\n${markdown(KNOWN)}\n`, {
-    parser: "markdown",
-    printWidth: 110,
-  });
-  return { now, right };
-}
 
 async function answersOf(peer: Peer, trials: readonly Trial[]): Promise<string[]> {
   const program = new Conversation(await build(peer));
@@ -61,8 +42,7 @@ await main(async () => {
     allowPositionals: true,
   });
   const [count, seed] = [Number(positionals[0] ?? 2000), Number(positionals[1] ?? 1)];
-  const { now, right } = await readme();
-  if (values.write) writeFileSync(README, right);
+  const stale = !(await readmeIsRight(values.write));
   const trials = { snp: await snpTrials(count, seed), tdx: await tdxTrials(count, seed) };
   say(`judged ${trials.snp.length} SNP reports and ${trials.tdx.length} TDX quotes (seed ${seed})`);
   const used = new Set<Disagreement>();
@@ -72,7 +52,6 @@ await main(async () => {
       unexplained += await hold(peer, trials[peer.tee], used);
   const idle = KNOWN.filter((row) => !used.has(row)).map(({ what }) => what);
   if (idle.length > 0) console.log(`\nNot met this time: ${idle.join("; ")}`);
-  const stale = now !== right && !values.write;
   if (stale)
     console.log("\nThe README's table is not that of known-snp.ts and known-tdx.ts: run this with --write.");
   console.log(`\n${unexplained} disagreements that nobody has explained`);
