@@ -46,9 +46,14 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
     // certificates and chains are compared often: sixteen bytes at a time
     const left = new DataView(a.buffer, a.byteOffset, length);
     const right = new DataView(b.buffer, b.byteOffset, length);
-    const differ = (at: number): number => left.getInt32(at, true) ^ right.getInt32(at, true);
-    for (; i + 16 <= length; i += 16)
-      if ((differ(i) | differ(i + 4) | differ(i + 8) | differ(i + 12)) !== 0) return false;
+    for (; i + 16 <= length; i += 16) {
+      const differ =
+        (left.getInt32(i, true) ^ right.getInt32(i, true)) |
+        (left.getInt32(i + 4, true) ^ right.getInt32(i + 4, true)) |
+        (left.getInt32(i + 8, true) ^ right.getInt32(i + 8, true)) |
+        (left.getInt32(i + 12, true) ^ right.getInt32(i + 12, true));
+      if (differ !== 0) return false;
+    }
   }
   for (; i < length; i++) if (a[i] !== b[i]) return false;
   return true;
@@ -80,17 +85,34 @@ export function utf8(bytes: Uint8Array, what: string): string {
   }
 }
 
+// views for numbers (DataView) cost more to make than these take
+
+function u16le(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+}
+
+function u32le(bytes: Uint8Array, at: number): number {
+  return (u16le(bytes, at) | (u16le(bytes, at + 2) << 16)) >>> 0;
+}
+
+function u32be(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+  return ((high << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
+}
+
+function u64le(bytes: Uint8Array, at: number): bigint {
+  return (BigInt(u32le(bytes, at + 4)) << 32n) | BigInt(u32le(bytes, at));
+}
+
 /** Reads front to back; each read names what it is after, and a short buffer is refused with that name. */
 export class Reader {
   readonly what: string;
   readonly bytes: Uint8Array;
   #at = 0;
-  readonly #view: DataView;
 
   constructor(bytes: Uint8Array, what: string) {
     this.what = what;
     this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get offset(): number {
@@ -115,25 +137,27 @@ export class Reader {
   }
 
   u8(field: string): number {
-    return this.#view.getUint8(this.#advance(1, field));
+    return this.bytes[this.#advance(1, field)] ?? 0;
   }
   u16le(field: string): number {
-    return this.#view.getUint16(this.#advance(2, field), true);
+    return u16le(this.bytes, this.#advance(2, field));
   }
   u16be(field: string): number {
-    return this.#view.getUint16(this.#advance(2, field), false);
+    const at = this.#advance(2, field);
+    return ((this.bytes[at] ?? 0) << 8) | (this.bytes[at + 1] ?? 0);
   }
   u32le(field: string): number {
-    return this.#view.getUint32(this.#advance(4, field), true);
+    return u32le(this.bytes, this.#advance(4, field));
   }
   u32be(field: string): number {
-    return this.#view.getUint32(this.#advance(4, field), false);
+    return u32be(this.bytes, this.#advance(4, field));
   }
   u64le(field: string): bigint {
-    return this.#view.getBigUint64(this.#advance(8, field), true);
+    return u64le(this.bytes, this.#advance(8, field));
   }
   u64be(field: string): bigint {
-    return this.#view.getBigUint64(this.#advance(8, field), false);
+    const at = this.#advance(8, field);
+    return (BigInt(u32be(this.bytes, at)) << 32n) | BigInt(u32be(this.bytes, at + 4));
   }
 
   /** A view, not a copy. */
@@ -218,14 +242,13 @@ export function structure<const Rows extends readonly Row[]>(
       if (bytes.length < size)
         throw new Malformed("TRUNCATED", name, bytes.length, `${size} bytes are needed`);
       if (bytes.length > size) throw new Malformed("TRAILING", name, size, `${bytes.length - size} too many`);
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const fields: Record<string, number | bigint | Uint8Array> = {};
       for (const [field, offset, length, kind] of rows) {
         if (kind === "bytes") fields[field] = bytes.subarray(offset, offset + length);
-        else if (kind === "u8") fields[field] = view.getUint8(offset);
-        else if (kind === "u16") fields[field] = view.getUint16(offset, true);
-        else if (kind === "u32") fields[field] = view.getUint32(offset, true);
-        else if (kind === "u64") fields[field] = view.getBigUint64(offset, true);
+        else if (kind === "u8") fields[field] = bytes[offset] ?? 0;
+        else if (kind === "u16") fields[field] = u16le(bytes, offset);
+        else if (kind === "u32") fields[field] = u32le(bytes, offset);
+        else if (kind === "u64") fields[field] = u64le(bytes, offset);
       }
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the loop above is what the type says
       return fields as Decoded<Rows>;

@@ -36,9 +36,23 @@ export function checkAnyOf<Code extends string>(
     code,
     field,
     () => hex(bytes),
-    ({ anyOf }) => anyOf.includes(hex(bytes)),
+    ({ anyOf }) => isListed(anyOf, hex(bytes)),
     ({ anyOf }) => oneOf(anyOf),
   );
+}
+
+const SETS = new WeakMap<readonly string[], ReadonlySet<string>>();
+const SHORT = 8;
+
+/** Whether a policy's list has it. Lists may be long, and a policy never changes: a set of a long one is kept. */
+export function isListed(list: readonly string[], value: string): boolean {
+  if (list.length <= SHORT) return list.includes(value);
+  let set = SETS.get(list);
+  if (set === undefined) {
+    set = new Set(list);
+    SETS.set(list, set);
+  }
+  return set.has(value);
 }
 
 const SHOWN = 4;

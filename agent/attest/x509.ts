@@ -7,5 +7,5 @@ export { parseCertificate, parsePemCertificates, serialText, type Certificate } 
 export { parseCrl, type CertificateList } from "./x509/crl.ts";
 export { basicConstraints, crlUris, KEY_USAGE, keyUsage, OID, type Extension } from "./x509/extensions.ts";
 export { commonName } from "./x509/name.ts";
-export { parsePublicKey, type PublicKey } from "./x509/public-key.ts";
+export { p256Spki, parsePublicKey, type PublicKey } from "./x509/public-key.ts";
 export type { Signed } from "./x509/signed.ts";

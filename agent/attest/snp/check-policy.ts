@@ -1,7 +1,7 @@
 /** Predicates that a policy decides of the guest and the machine: reference values, bits by name, chips. All cheap. */
 import { hex, isZero } from "../bytes.ts";
 import { isUnchecked, type Unchecked } from "../policy-fields.ts";
-import { checkAnyOf, checkRule, oneOf } from "../rule.ts";
+import { checkAnyOf, checkRule, isListed, oneOf } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
 import type { SnpPolicy, SnpProductPolicy } from "./policy.ts";
 import type { SnpCode } from "./predicates.ts";
@@ -144,17 +144,6 @@ export function checkSigner(checks: SnpChecks, { signer, cspId }: Vek, policy: S
   checks.check("snp.signer-allowed", ok, expected, cspId === undefined ? signer : `${signer} of ${cspId}`);
 }
 
-const DENIED = new WeakMap<SnpPolicy, ReadonlySet<string>>();
-
-/** The list may be long, and a policy object never changes. */
-function deniedSet(policy: SnpPolicy): ReadonlySet<string> {
-  const known = DENIED.get(policy);
-  if (known !== undefined) return known;
-  const made = new Set(policy.deniedChips);
-  DENIED.set(policy, made);
-  return made;
-}
-
 export function checkChip(
   checks: SnpChecks,
   report: Report,
@@ -165,7 +154,7 @@ export function checkChip(
   // a Turin chip is named by 8 bytes, the others by 64
   const chipId = vek.product === "Turin" ? report.chipId.subarray(0, 8) : report.chipId;
   const chip = hex(chipId);
-  const denied = deniedSet(policy).has(chip);
+  const denied = isListed(policy.deniedChips, chip);
   checks.check("snp.chip-denied", !denied, "not on the list", denied ? chip : "not on the list");
   const masked = isZero(chipId);
   checkRule(
@@ -173,7 +162,7 @@ export function checkChip(
     "snp.chip-allowed",
     chips,
     () => (masked ? "no chip" : chip),
-    ({ anyOf }) => !masked && anyOf.includes(chip),
+    ({ anyOf }) => !masked && isListed(anyOf, chip),
     ({ anyOf }) => oneOf(anyOf),
   );
 }

@@ -5,7 +5,7 @@ import { describeRefusal, type Result } from "../malformed.ts";
 import { isUnchecked } from "../policy-fields.ts";
 import type { Checks } from "../verdict.ts";
 import type { Certificate, CertificateList } from "../x509.ts";
-import type { CrlFacts, DocumentFacts, PlatformFacts, Problem } from "./facts.ts";
+import type { CrlFacts, DocumentFacts, PlatformFacts, PlatformSignatures, Problem } from "./facts.ts";
 import type { TdxPolicy } from "./policy.ts";
 import type { TdxCode } from "./predicates.ts";
 
@@ -16,6 +16,7 @@ function sound(checks: Checks<TdxCode>, code: TdxCode, expected: string, problem
   return checks.check(code, problem === undefined, expected, problem ?? expected);
 }
 
+/** What is seen without a signature. */
 export function checkPlatform(
   checks: Checks<TdxCode>,
   facts: PlatformFacts,
@@ -26,19 +27,12 @@ export function checkPlatform(
   checks.check("tdx.pck.root", facts.rootDigest === trustedRoot, trustedRoot, facts.rootDigest);
   sound(checks, "tdx.pck.names", "PCK certificate, PCK Platform or Processor CA, Root CA", facts.nameProblem);
   sound(checks, "tdx.pck.constraints", "issuers that may issue", facts.constraintProblem);
-  sound(checks, "tdx.pck.signature", "right signatures", facts.signatureProblem);
   const expired = [pck, ca, root].find((certificate) => !isValidAt(certificate, at));
   checks.check(
     "tdx.pck.dates",
     expired === undefined,
     () => `valid at ${timeText(at)}`,
     () => validityText(expired ?? pck),
-  );
-  checks.check(
-    "tdx.qe.signature",
-    facts.qeReportSigned,
-    "signed by the PCK",
-    facts.qeReportSigned ? "signed by the PCK" : "not signed by the PCK",
   );
   checks.check(
     "tdx.qe.attestation-key",
@@ -48,28 +42,51 @@ export function checkPlatform(
   );
 }
 
-type CrlArea = "tdx.root-crl" | "tdx.pck-crl";
+export function checkPlatformSignatures(
+  checks: Checks<TdxCode>,
+  { chainProblem, qeReportSigned }: PlatformSignatures,
+): void {
+  sound(checks, "tdx.pck.signature", "right signatures", chainProblem);
+  checks.check(
+    "tdx.qe.signature",
+    qeReportSigned,
+    "signed by the PCK",
+    qeReportSigned ? "signed by the PCK" : "not signed by the PCK",
+  );
+}
+
+export const ROOT_CRL = {
+  format: "tdx.root-crl.format",
+  signature: "tdx.root-crl.signature",
+  current: "tdx.root-crl.current",
+} as const satisfies Record<string, TdxCode>;
+
+export const PCK_CRL = {
+  format: "tdx.pck-crl.format",
+  signature: "tdx.pck-crl.signature",
+  current: "tdx.pck-crl.current",
+} as const satisfies Record<keyof typeof ROOT_CRL, TdxCode>;
 
 /** @returns the CRL where it may be used for revocation */
 export function checkCrl(
   checks: Checks<TdxCode>,
-  area: CrlArea,
+  codes: typeof ROOT_CRL | typeof PCK_CRL,
   facts: Result<CrlFacts> | undefined,
   at: number,
 ): CertificateList | undefined {
   const expected = "a well-formed CRL";
   const found = facts === undefined ? none : facts.ok ? expected : describeRefusal(facts.refusal);
-  if (!checks.check(`${area}.format`, facts?.ok === true, expected, found) || facts?.ok !== true)
+  if (!checks.check(codes.format, facts?.ok === true, expected, found) || facts?.ok !== true)
     return undefined;
   const { crl, signatureProblem } = facts.value;
   const signed = sound(
     checks,
-    `${area}.signature`,
+    codes.signature,
     "signed by its issuer, which may sign CRLs",
     signatureProblem,
   );
   checks.check(
-    `${area}.current`,
+    codes.current,
     isCurrent(crl, at),
     () => `current at ${timeText(at)}`,
     () => `${timeText(crl.thisUpdate)} to ${timeText(crl.nextUpdate)}`,
@@ -93,24 +110,35 @@ export function checkRevocation(
   );
 }
 
-type DocumentArea = "tdx.tcb-info" | "tdx.qe-identity";
+export const TCB_INFO = {
+  format: "tdx.tcb-info.format",
+  signer: "tdx.tcb-info.signer",
+  signerDates: "tdx.tcb-info.signer-dates",
+  signerRevoked: "tdx.tcb-info.signer-revoked",
+  signature: "tdx.tcb-info.signature",
+  current: "tdx.tcb-info.current",
+} as const satisfies Record<string, TdxCode>;
+
+export const QE_IDENTITY = {
+  format: "tdx.qe-identity.format",
+  signer: "tdx.qe-identity.signer",
+  signerDates: "tdx.qe-identity.signer-dates",
+  signerRevoked: "tdx.qe-identity.signer-revoked",
+  signature: "tdx.qe-identity.signature",
+  current: "tdx.qe-identity.current",
+} as const satisfies Record<keyof typeof TCB_INFO, TdxCode>;
 
 /** @returns the document where it is signed and well-formed, current or not */
 export function checkDocument<T extends { readonly issueDate: number; readonly nextUpdate: number }>(
   checks: Checks<TdxCode>,
-  area: DocumentArea,
+  codes: typeof TCB_INFO | typeof QE_IDENTITY,
   facts: Result<DocumentFacts<T>> | undefined,
   context: { readonly root: Certificate; readonly rootCrl: CertificateList | undefined; readonly at: number },
 ): T | undefined {
   const { root, rootCrl, at } = context;
   const expected = "a well-formed document with its signer's chain";
   if (facts?.ok !== true) {
-    checks.check(
-      `${area}.format`,
-      false,
-      expected,
-      facts === undefined ? none : describeRefusal(facts.refusal),
-    );
+    checks.check(codes.format, false, expected, facts === undefined ? none : describeRefusal(facts.refusal));
     return undefined;
   }
   const { signer, signed, document } = facts.value;
@@ -120,27 +148,27 @@ export function checkDocument<T extends { readonly issueDate: number; readonly n
     : "under another root than the PCK";
   const trusted = sound(
     checks,
-    `${area}.signer`,
+    codes.signer,
     "Intel SGX TCB Signing, issued by the trusted root",
     facts.value.signerProblem ?? rootProblem,
   );
   checks.check(
-    `${area}.signer-dates`,
+    codes.signerDates,
     isValidAt(signer, at),
     () => `valid at ${timeText(at)}`,
     () => validityText(signer),
   );
-  checkRevocation(checks, `${area}.signer-revoked`, rootCrl, signer);
+  checkRevocation(checks, codes.signerRevoked, rootCrl, signer);
   checks.check(
-    `${area}.signature`,
+    codes.signature,
     signed,
     "signed by its signer",
     signed ? "signed by its signer" : "not signed by it",
   );
-  const value = document === undefined ? undefined : checks.parsed(`${area}.format`, expected, document);
+  const value = document === undefined ? undefined : checks.parsed(codes.format, expected, document);
   if (value === undefined) return undefined;
   checks.check(
-    `${area}.current`,
+    codes.current,
     value.issueDate <= at && at < value.nextUpdate,
     () => `current at ${timeText(at)}`,
     () => `${timeText(value.issueDate)} to ${timeText(value.nextUpdate)}`,

@@ -2,10 +2,10 @@
 import { equalBytes, hex, isZero } from "../bytes.ts";
 import { timeText } from "../chain.ts";
 import { isUnchecked } from "../policy-fields.ts";
-import { checkAnyOf, checkRule, oneOf } from "../rule.ts";
+import { checkAnyOf, checkRule, isListed, oneOf } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
 import type { QeIdentity, TcbInfo } from "./documents.ts";
-import type { SgxExtension } from "./pck.ts";
+import { CONFIGURATION, type SgxExtension } from "./pck.ts";
 import type { TdxPolicy } from "./policy.ts";
 import type { TdxCode } from "./predicates.ts";
 import type { Quote, TdReport } from "./quote.ts";
@@ -63,8 +63,8 @@ export function checkEvaluation(
   floor: number,
 ): void {
   const numbers = [info.tcbEvaluationDataNumber, identity.tcbEvaluationDataNumber] as const;
-  const found = `TCB info ${numbers[0]}, QE identity ${numbers[1]}`;
-  checks.check("tdx.tcb.evaluation-number", Math.min(...numbers) >= floor, `at least ${floor}`, found);
+  const found = (): string => `TCB info ${numbers[0]}, QE identity ${numbers[1]}`;
+  checks.check("tdx.tcb.evaluation-number", Math.min(...numbers) >= floor, () => `at least ${floor}`, found);
   checks.check("tdx.tcb.evaluation-equal", numbers[0] === numbers[1], "the same number in both", found);
 }
 
@@ -176,16 +176,16 @@ export function checkPlatformPolicy(
   { ppid, configuration }: SgxExtension,
   policy: TdxPolicy["platform"],
 ): void {
-  const denied = policy.denied.length > 0 && policy.denied.includes(hex(ppid));
+  const denied = isListed(policy.denied, hex(ppid));
   if (denied) checks.check("tdx.platform.allowed", false, "a platform that is not denied", () => hex(ppid));
   else checkAnyOf(checks, "tdx.platform.allowed", policy.allowed, ppid);
-  const set = Object.entries(configuration ?? {}).flatMap(([key, value]) => (value === true ? [key] : []));
+  const set = (): string[] => CONFIGURATION.filter((name) => configuration?.[name] === true);
   checkRule(
     checks,
     "tdx.platform.configuration",
     policy.configuration,
-    () => (configuration === undefined ? "not stated" : set.join(", ") || "none"),
-    ({ allowed }) => set.every((key) => allowed.some((name) => name === key)),
+    () => (configuration === undefined ? "not stated" : set().join(", ") || "none"),
+    ({ allowed }) => CONFIGURATION.every((name) => configuration?.[name] !== true || allowed.includes(name)),
     ({ allowed }) => `nothing but ${oneOf(allowed)}`,
   );
 }

@@ -51,7 +51,7 @@ interface TdxModule {
 }
 
 export interface TdxModuleIdentity extends TdxModule {
-  /** `TDX_` and the module's major version, hexadecimal. */
+  /** `TDX_` and the module's major version, upper-case hexadecimal. */
   readonly id: string;
   readonly tcbLevels: readonly EnclaveLevel[];
 }
@@ -128,7 +128,7 @@ export function parseTcbInfo(body: Uint8Array): TcbInfo {
     pceId: info.hex("pceId", 2),
     tdxModule: readModule(info.object("tdxModule")),
     tdxModuleIdentities: info.objects("tdxModuleIdentities", 0, MAX_MODULES, (module) => ({
-      id: module.text("id", /^TDX_[0-9A-Fa-f]{2}$/),
+      id: module.text("id", /^TDX_[0-9A-Fa-f]{2}$/).toUpperCase(),
       ...readModule(module),
       tcbLevels: enclaveLevels(module),
     })),

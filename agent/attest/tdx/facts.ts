@@ -10,6 +10,7 @@ import {
   commonName,
   KEY_USAGE,
   keyUsage,
+  p256Spki,
   parseCrl,
   parsePemCertificates,
   type Certificate,
@@ -37,16 +38,23 @@ export interface PckChain {
   readonly caKind: CaKind | undefined;
 }
 
+/** What the bytes say, signatures apart. */
 export interface PlatformFacts {
   readonly chain: PckChain;
   /** Hex SHA-256 of the root's DER. */
   readonly rootDigest: string;
   readonly nameProblem: Problem;
   readonly constraintProblem: Problem;
-  readonly signatureProblem: Problem;
-  readonly qeReportSigned: boolean;
-  /** What the QE report's data must be: SHA-256 of attestation key and authentication data, then zeros. */
+  /** DER SubjectPublicKeyInfo. */
+  readonly attestationKey: Uint8Array;
+  /** Whether the QE report's data are SHA-256 of attestation key and authentication data, then zeros. */
   readonly attestationKeyBound: boolean;
+}
+
+export interface PlatformSignatures {
+  readonly chainProblem: Problem;
+  /** By the PCK. */
+  readonly qeReportSigned: boolean;
 }
 
 /** @throws Malformed */
@@ -67,15 +75,8 @@ export async function examinePlatform(crypto: Crypto, quote: Quote): Promise<Res
   const parsed = attempt(() => parsePckChain(quote.pckChainPem));
   if (!parsed.ok) return parsed;
   const chain = parsed.value;
-  const { pck, ca, root } = chain;
-  const [rootDigest, keyDigest, caSigned, pckSigned, qeReportSigned] = await Promise.all([
-    crypto.digest("sha256", root.der),
-    crypto.digest("sha256", concat(quote.attestationKey, quote.qeAuthData)),
-    isSignedBy(crypto, ca, root.publicKey),
-    isSignedBy(crypto, pck, ca.publicKey),
-    pck.publicKey.kind === "p256" &&
-      crypto.verify("ecdsa-p256-sha256", pck.publicKey.spki, quote.qeReportSignature, quote.qeReportBytes),
-  ]);
+  const rootDigest = await crypto.digest("sha256", chain.root.der);
+  const keyDigest = await crypto.digest("sha256", concat(quote.attestationKey, quote.qeAuthData));
   const { reportData } = quote.qeReport;
   return {
     ok: true,
@@ -84,12 +85,26 @@ export async function examinePlatform(crypto: Crypto, quote: Quote): Promise<Res
       rootDigest: hex(rootDigest),
       nameProblem: nameProblem(chain),
       constraintProblem: pckConstraintProblem(chain),
-      signatureProblem: caSigned ? (pckSigned ? undefined : "PCK certificate's is wrong") : "CA's is wrong",
-      qeReportSigned,
+      attestationKey: p256Spki(quote.attestationKey),
       attestationKeyBound:
         equalBytes(keyDigest, reportData.subarray(0, 32)) && isZero(reportData.subarray(32)),
     },
   };
+}
+
+export async function verifyPlatformSignatures(
+  crypto: Crypto,
+  quote: Quote,
+  { pck, ca, root }: PckChain,
+): Promise<PlatformSignatures> {
+  const [caSigned, pckSigned, qeReportSigned] = await Promise.all([
+    isSignedBy(crypto, ca, root.publicKey),
+    isSignedBy(crypto, pck, ca.publicKey),
+    pck.publicKey.kind === "p256" &&
+      crypto.verify("ecdsa-p256-sha256", pck.publicKey.spki, quote.qeReportSignature, quote.qeReportBytes),
+  ]);
+  const chainProblem = caSigned ? (pckSigned ? undefined : "PCK certificate's is wrong") : "CA's is wrong";
+  return { chainProblem, qeReportSigned };
 }
 
 function nameProblem({ pck, root, ca, caKind }: PckChain): Problem {
@@ -158,23 +173,18 @@ export interface DocumentFacts<T> {
 export interface SignerFacts {
   readonly signer: Certificate;
   readonly root: Certificate;
-  readonly problem: Problem;
+  /** Known when the root's signature was verified, which nothing else waits for. */
+  readonly problem: Promise<Problem>;
 }
 
-export async function examineSigner(crypto: Crypto, issuerChain: Uint8Array): Promise<Result<SignerFacts>> {
-  const parsed = attempt(() => {
+export function examineSigner(crypto: Crypto, issuerChain: Uint8Array): Result<SignerFacts> {
+  return attempt(() => {
     const certificates = parsePemCertificates(utf8(issuerChain, "issuer chain"), "issuer chain");
     const [signer, root] = certificates;
     if (signer === undefined || root === undefined || certificates.length !== 2)
       throw new Malformed("UNEXPECTED", "issuer chain", 0, `${certificates.length} certificates, not 2`);
-    return { signer, root };
+    return { signer, root, problem: problemOfSigner(crypto, signer, root) };
   });
-  if (!parsed.ok) return parsed;
-  const { signer, root } = parsed.value;
-  const signed = await isSignedBy(crypto, signer, root.publicKey);
-  const problem =
-    signerProblem(signer, root) ?? (signed ? undefined : "signer's certificate is not the root's");
-  return { ok: true, value: { signer, root, problem } };
 }
 
 /** @param signers examines the chain, or knows it already */
@@ -183,26 +193,31 @@ export async function examineDocument<T>(
   { body, issuerChain }: SignedDocument,
   name: "tcbInfo" | "enclaveIdentity" | "tcbEvaluationDataNumbers",
   parse: (body: Uint8Array) => T,
-  signers: (issuerChain: Uint8Array) => Promise<Result<SignerFacts>> = (chain) =>
-    examineSigner(crypto, chain),
+  signers: (issuerChain: Uint8Array) => Result<SignerFacts> = (chain) => examineSigner(crypto, chain),
 ): Promise<Result<DocumentFacts<T>>> {
   const envelope = attempt(() => cutSignedJson(body, name));
   if (!envelope.ok) return envelope;
-  const facts = await signers(issuerChain);
+  const facts = signers(issuerChain);
   if (!facts.ok) return facts;
-  const { signer, root, problem } = facts.value;
+  const { signer, root } = facts.value;
   const { publicKey } = signer;
-  const signed =
+  const [signerProblem, signed] = await Promise.all([
+    facts.value.problem,
     publicKey.kind === "p256" &&
-    (await crypto.verify("ecdsa-p256-sha256", publicKey.spki, envelope.value.signature, envelope.value.body));
+      crypto.verify("ecdsa-p256-sha256", publicKey.spki, envelope.value.signature, envelope.value.body),
+  ]);
   const document = signed ? attempt(() => parse(envelope.value.body)) : undefined;
-  return { ok: true, value: { signer, root, signerProblem: problem, signed, document } };
+  return { ok: true, value: { signer, root, signerProblem, signed, document } };
 }
 
-function signerProblem(signer: Certificate, root: Certificate): Problem {
+async function problemOfSigner(crypto: Crypto, signer: Certificate, root: Certificate): Promise<Problem> {
   const name = commonName(signer.subject);
   if (name !== SIGNER_NAME) return `signer is "${name ?? ""}"`;
   const unknown = unknownCritical(signer) ?? unknownCritical(root);
   if (unknown !== undefined) return `critical extension ${unknown} is not known here`;
-  return issuerProblem(root, signer, { casBelow: 0 }) ?? signerUsageProblem(signer);
+  const problem = issuerProblem(root, signer, { casBelow: 0 }) ?? signerUsageProblem(signer);
+  if (problem !== undefined) return problem;
+  return (await isSignedBy(crypto, signer, root.publicKey))
+    ? undefined
+    : "signer's certificate is not the root's";
 }

@@ -13,13 +13,18 @@ import {
   examineDocument,
   examinePlatform,
   examineSigner,
+  verifyPlatformSignatures,
   type CrlFacts,
   type DocumentFacts,
   type PlatformFacts,
+  type PlatformSignatures,
   type SignedDocument,
   type SignerFacts,
 } from "./facts.ts";
 import type { Quote } from "./quote.ts";
+
+/** At once where it is known. */
+type Fact<T> = T | Promise<T>;
 
 interface KnownPlatform {
   /** Copied: what it was computed from, whole. */
@@ -38,9 +43,10 @@ export class TdxMemo {
   readonly #maxPlatforms: number;
   /** By the QE report's signature; least recently used first. */
   readonly #platforms = new Map<string, KnownPlatform>();
+  readonly #signatures = new WeakMap<PlatformFacts, PlatformSignatures>();
   readonly #tcbInfo = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<TcbInfo>>>>();
   readonly #qeIdentity = new WeakMap<SignedDocument, Promise<Result<DocumentFacts<QeIdentity>>>>();
-  #lastSigner: { readonly issuerChain: Uint8Array; readonly facts: Promise<Result<SignerFacts>> } | undefined;
+  #lastSigner: { readonly issuerChain: Uint8Array; readonly facts: Result<SignerFacts> } | undefined;
   readonly #crls = new WeakMap<Uint8Array, KnownCrl>();
 
   constructor(crypto: Crypto, maxPlatforms = 4096) {
@@ -48,22 +54,33 @@ export class TdxMemo {
     this.#maxPlatforms = maxPlatforms;
   }
 
-  async platform(quote: Quote): Promise<Result<PlatformFacts>> {
+  platform(quote: Quote): Fact<Result<PlatformFacts>> {
     const name = hex(quote.qeReportSignature);
     const known = this.#platforms.get(name);
-    if (known !== undefined && equalBytes(known.bytes, quote.platformBytes)) {
-      this.#platforms.delete(name);
-      this.#platforms.set(name, known);
-      return known.facts;
-    }
-    const facts = await examinePlatform(this.#crypto, quote);
+    if (known === undefined || !equalBytes(known.bytes, quote.platformBytes))
+      return examinePlatform(this.#crypto, quote);
+    this.#platforms.delete(name);
+    this.#platforms.set(name, known);
+    return known.facts;
+  }
+
+  /** @param facts as `platform` found them for that quote */
+  platformSignatures(quote: Quote, facts: PlatformFacts): Fact<PlatformSignatures> {
+    return this.#signatures.get(facts) ?? this.#verifyPlatform(quote, facts);
+  }
+
+  async #verifyPlatform(quote: Quote, facts: PlatformFacts): Promise<PlatformSignatures> {
+    const signatures = await verifyPlatformSignatures(this.#crypto, quote, facts.chain);
+    const { chainProblem, qeReportSigned } = signatures;
     // INVARIANT: only what is signed all the way is kept, so that junk can't push out what is good
-    if (facts.ok && isSound(facts.value)) {
+    if (chainProblem === undefined && qeReportSigned && facts.attestationKeyBound) {
       const [oldest] = this.#platforms.keys();
       if (oldest !== undefined && this.#platforms.size >= this.#maxPlatforms) this.#platforms.delete(oldest);
-      this.#platforms.set(name, { bytes: new Uint8Array(quote.platformBytes), facts });
+      const bytes = new Uint8Array(quote.platformBytes);
+      this.#platforms.set(hex(quote.qeReportSignature), { bytes, facts: { ok: true, value: facts } });
+      this.#signatures.set(facts, signatures);
     }
-    return facts;
+    return signatures;
   }
 
   tcbInfo(document: SignedDocument): Promise<Result<DocumentFacts<TcbInfo>>> {
@@ -81,27 +98,28 @@ export class TdxMemo {
   }
 
   /** Both documents come with the same chain, as a rule: the last one is kept. */
-  #signer(issuerChain: Uint8Array): Promise<Result<SignerFacts>> {
+  #signer(issuerChain: Uint8Array): Result<SignerFacts> {
     const known = this.#lastSigner;
     if (known !== undefined && equalBytes(known.issuerChain, issuerChain)) return known.facts;
     const facts = examineSigner(this.#crypto, issuerChain);
-    this.#lastSigner = { issuerChain: new Uint8Array(issuerChain), facts };
+    this.#lastSigner = { issuerChain, facts };
     return facts;
   }
 
-  async crl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {
+  crl(der: Uint8Array, issuer: Certificate): Fact<Result<CrlFacts>> {
     const known = this.#crls.get(der);
-    if (known !== undefined && equalBytes(known.issuer, issuer.der)) return known.facts;
+    return known !== undefined && equalBytes(known.issuer, issuer.der)
+      ? known.facts
+      : this.#examineCrl(der, issuer);
+  }
+
+  async #examineCrl(der: Uint8Array, issuer: Certificate): Promise<Result<CrlFacts>> {
     const facts = await examineCrl(this.#crypto, der, issuer);
     // INVARIANT: as with platforms; the issuer comes with the evidence, and junk must not push out what is good
     if (facts.ok && facts.value.signatureProblem === undefined)
-      this.#crls.set(der, { issuer: new Uint8Array(issuer.der), facts });
+      this.#crls.set(der, { issuer: issuer.der, facts });
     return facts;
   }
-}
-
-function isSound(facts: PlatformFacts): boolean {
-  return facts.signatureProblem === undefined && facts.qeReportSigned && facts.attestationKeyBound;
 }
 
 function once<K extends object, V>(known: WeakMap<K, V>, key: K, compute: () => V): V {

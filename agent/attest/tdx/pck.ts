@@ -9,12 +9,11 @@ import { Malformed } from "../malformed.ts";
 
 export const SGX_EXTENSION = "1.2.840.113741.1.13.1";
 
+/** By the last arc of their identifiers, from 1 on. */
+export const CONFIGURATION = ["dynamicPlatform", "cachedKeys", "smtEnabled"] as const;
+
 /** What the platform is set up for; undefined where the certificate does not say. */
-interface PlatformConfiguration {
-  readonly dynamicPlatform: boolean | undefined;
-  readonly cachedKeys: boolean | undefined;
-  readonly smtEnabled: boolean | undefined;
-}
+type PlatformConfiguration = Readonly<Record<(typeof CONFIGURATION)[number], boolean | undefined>>;
 
 export interface SgxExtension {
   /** Names the platform for ever, 16 bytes. */
@@ -50,8 +49,8 @@ export function parseSgxExtension(value: Uint8Array): SgxExtension {
     else entry.fail("UNSUPPORTED", `TCB field ${arc} is not known here`);
   };
   const readConfiguration = (arc: number, entry: Der): void => {
-    const names = ["dynamicPlatform", "cachedKeys", "smtEnabled"] as const;
-    const name = names[arc - 1] ?? entry.fail("UNSUPPORTED", `configuration field ${arc} is not known here`);
+    const name =
+      CONFIGURATION[arc - 1] ?? entry.fail("UNSUPPORTED", `configuration field ${arc} is not known here`);
     const none = { dynamicPlatform: undefined, cachedKeys: undefined, smtEnabled: undefined };
     found.configuration = { ...none, ...found.configuration, [name]: entry.boolean(name) };
   };

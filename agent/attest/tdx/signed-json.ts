@@ -62,15 +62,18 @@ function skipSpace(bytes: Uint8Array, from: number): number {
 function objectEnd(bytes: Uint8Array, from: number, name: string): number {
   if (bytes[from] !== OPEN) throw new Malformed("UNEXPECTED", name, from, "no object");
   let depth = 0;
-  let inString = false;
   for (let at = from; at < bytes.length; at++) {
     const byte = bytes[at];
-    if (inString) {
-      if (byte === BACKSLASH) at++;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) inString = true;
+    if (byte === QUOTE) at = stringEnd(bytes, at);
     else if (byte === OPEN) depth++;
     else if (byte === CLOSE && --depth === 0) return at + 1;
   }
   throw new Malformed("TRUNCATED", name, bytes.length, "the object has no end");
+}
+
+/** Where the string that begins at `from` has its closing quote, or past the end. */
+function stringEnd(bytes: Uint8Array, from: number): number {
+  let at = from + 1;
+  while (at < bytes.length && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;
+  return at;
 }

@@ -81,7 +81,7 @@ export function matchModule(info: TcbInfo, teeTcbSvn: Uint8Array): ModuleMatch {
   const [isvSvn = 0, major = 0] = teeTcbSvn;
   if (major === 0) return { kind: "platform" };
   const id = `TDX_${major.toString(16).padStart(2, "0").toUpperCase()}`;
-  const identity = info.tdxModuleIdentities.find((module) => module.id.toUpperCase() === id);
+  const identity = info.tdxModuleIdentities.find((module) => module.id === id);
   if (identity === undefined) return { kind: "unknown", id };
   return { kind: "identity", identity, level: identity.tcbLevels.find((level) => isvSvn >= level.isvSvn) };
 }

@@ -9,9 +9,21 @@ import type { Crypto } from "../crypto.ts";
 import { eventName, parseEventLog } from "../eventlog/log.ts";
 import { firstContradiction, replay } from "../eventlog/replay.ts";
 import { attempt, describeRefusal } from "../malformed.ts";
-import { isUnchecked } from "../policy-fields.ts";
+import { isUnchecked, type Unchecked } from "../policy-fields.ts";
 import { Checks, type Verdict } from "../verdict.ts";
-import { checkCrl, checkDocument, checkFloor, checkPlatform, checkRevocation } from "./check-collateral.ts";
+import { p256Spki } from "../x509.ts";
+import {
+  checkCrl,
+  checkDocument,
+  checkFloor,
+  checkPlatform,
+  checkPlatformSignatures,
+  checkRevocation,
+  PCK_CRL,
+  QE_IDENTITY,
+  ROOT_CRL,
+  TCB_INFO,
+} from "./check-collateral.ts";
 import {
   checkEvaluation,
   checkPlatformPolicy,
@@ -83,31 +95,38 @@ export async function verifyTdx(input: TdxInput): Promise<Verdict> {
   }));
 }
 
+/** Cheap predicates come first; the quote's own signature, the only one that is new each time, is the last. */
 async function verifyQuote(checks: TdxChecks, quote: Quote, input: TdxInput, read: Read): Promise<void> {
-  const { policy, crypto } = input;
+  const { policy, crypto, at, brief } = input;
   read.quote = quote;
   checkShape(checks, quote);
   checkQeDebug(checks, quote.qeReport);
   checkTd(checks, quote.td, policy, input.expect);
-  await checkEventLog(checks, quote, input);
-  if (checks.failed && input.brief === true) return;
+  if (isUnchecked(policy.eventLog)) leaveEventLog(checks, policy.eventLog);
+  else await checkEventLog(checks, quote, input);
+  if (checks.failed && brief === true) return;
 
   const memo = input.memo ?? new TdxMemo(crypto);
-  const [signed, platform] = await Promise.all([
-    crypto.verify("ecdsa-p256-sha256", p256Spki(quote.attestationKey), quote.signature, quote.signedBytes),
-    memo.platform(quote),
-  ]);
+  const platform = await memo.platform(quote);
+  const facts = checks.parsed("tdx.pck.format", "PCK certificate, CA and root", platform);
+  if (facts !== undefined) {
+    read.platform = facts;
+    checkPlatform(checks, facts, trustedRoot(policy), at);
+    checkPlatformPolicy(checks, facts.chain.extension, policy.platform);
+    if (checks.failed && brief === true) return;
+    const rating = await verifyPlatform(checks, quote, facts, memo, input);
+    if (rating !== undefined) read.tcb = rating;
+  }
+  if (checks.failed && brief === true) return;
+
+  const key = facts?.attestationKey ?? p256Spki(quote.attestationKey);
+  const signed = await crypto.verify("ecdsa-p256-sha256", key, quote.signature, quote.signedBytes);
   checks.check(
     "tdx.quote.signature",
     signed,
     "signed by the attestation key",
     signed ? "signed by it" : "not signed by it",
   );
-  const facts = checks.parsed("tdx.pck.format", "PCK certificate, CA and root", platform);
-  if (facts === undefined) return;
-  read.platform = facts;
-  const rating = await verifyPlatform(checks, quote, facts, memo, input);
-  if (rating !== undefined) read.tcb = rating;
 }
 
 /** @returns the TCB's rating, where there are documents that hold */
@@ -119,24 +138,23 @@ async function verifyPlatform(
   { policy, collateral, at }: TdxInput,
 ): Promise<TcbRating | undefined> {
   const { pck, ca, root, extension, caKind } = facts.chain;
-  checkPlatform(checks, facts, trustedRoot(policy), at);
-  checkPlatformPolicy(checks, extension, policy.platform);
-
   const pckCrlBytes = caKind === undefined ? undefined : collateral.pckCrl[caKind];
   const tcbInfoDocument = collateral.tcbInfo.get(hex(extension.fmspc));
-  const [rootCrlFacts, pckCrlFacts, tcbInfoFacts, qeIdentityFacts] = await Promise.all([
+  const [signatures, rootCrlFacts, pckCrlFacts, tcbInfoFacts, qeIdentityFacts] = await Promise.all([
+    memo.platformSignatures(quote, facts),
     collateral.rootCrl && memo.crl(collateral.rootCrl, root),
     pckCrlBytes && memo.crl(pckCrlBytes, ca),
     tcbInfoDocument && memo.tcbInfo(tcbInfoDocument),
     collateral.qeIdentity && memo.qeIdentity(collateral.qeIdentity),
   ]);
-  const rootCrl = checkCrl(checks, "tdx.root-crl", rootCrlFacts, at);
-  const pckCrl = checkCrl(checks, "tdx.pck-crl", pckCrlFacts, at);
+  checkPlatformSignatures(checks, signatures);
+  const rootCrl = checkCrl(checks, ROOT_CRL, rootCrlFacts, at);
+  const pckCrl = checkCrl(checks, PCK_CRL, pckCrlFacts, at);
   checkRevocation(checks, "tdx.pck.ca-revoked", rootCrl, ca);
   checkRevocation(checks, "tdx.pck.revoked", pckCrl, pck);
   const context = { root, rootCrl, at };
-  const info = checkDocument(checks, "tdx.tcb-info", tcbInfoFacts, context);
-  const identity = checkDocument(checks, "tdx.qe-identity", qeIdentityFacts, context);
+  const info = checkDocument(checks, TCB_INFO, tcbInfoFacts, context);
+  const identity = checkDocument(checks, QE_IDENTITY, qeIdentityFacts, context);
   checkFloor(checks, policy.collateral, [
     ["root CRL", rootCrl?.thisUpdate],
     ["PCK CRL", pckCrl?.thisUpdate],
@@ -164,18 +182,21 @@ function checkShape(checks: TdxChecks, quote: Quote): void {
     "tdx.quote.trailing",
     zeros,
     "nothing, or zeros",
-    `${trailing.length} bytes${zeros ? "" : ", not all zero"}`,
+    () => `${trailing.length} bytes${zeros ? "" : ", not all zero"}`,
   );
   checks.equal("tdx.quote.qe-vendor", INTEL_QE_VENDOR, header.qeVendorId);
 }
 
-async function checkEventLog(checks: TdxChecks, { td }: Quote, input: TdxInput): Promise<void> {
-  const { policy, eventLog, crypto } = input;
-  if (isUnchecked(policy.eventLog)) {
-    const codes = ["tdx.event-log.format", "tdx.event-log.replay", "tdx.event-log.events"] as const;
-    for (const code of codes) checks.unchecked(code, policy.eventLog.unchecked, "not looked at");
-    return;
-  }
+function leaveEventLog(checks: TdxChecks, { unchecked }: Unchecked): void {
+  for (const code of ["tdx.event-log.format", "tdx.event-log.replay", "tdx.event-log.events"] as const)
+    checks.unchecked(code, unchecked, "not looked at");
+}
+
+async function checkEventLog(
+  checks: TdxChecks,
+  { td }: Quote,
+  { eventLog, crypto }: TdxInput,
+): Promise<void> {
   const expected = "a TCG2 event log with SHA-384";
   const parsed = eventLog === undefined ? undefined : attempt(() => parseEventLog(eventLog));
   const registers = parsed?.ok === true ? await replay(crypto, parsed.value, "sha384") : undefined;
@@ -206,14 +227,4 @@ async function checkEventLog(checks: TdxChecks, { td }: Quote, input: TdxInput):
     "digests of the data",
     lie === undefined ? "digests of the data" : `${eventName(lie.type)} at byte ${lie.offset} has another`,
   );
-}
-
-/** SubjectPublicKeyInfo up to the point of an uncompressed P-256 key (RFC 5480 §2). */
-const P256_PREFIX = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004");
-
-function p256Spki(point: Uint8Array): Uint8Array {
-  const spki = new Uint8Array(P256_PREFIX.length + point.length);
-  spki.set(P256_PREFIX);
-  spki.set(point, P256_PREFIX.length);
-  return spki;
 }

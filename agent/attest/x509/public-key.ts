@@ -1,4 +1,5 @@
 /** SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) of the kinds of keys that are verified with here; others are named. */
+import { concat, fromHex } from "../bytes.ts";
 import { Der } from "../der.ts";
 import { Malformed } from "../malformed.ts";
 import { readNull } from "./algorithm.ts";
@@ -60,4 +61,12 @@ export function parsePublicKey(spki: Uint8Array, what = "public key"): PublicKey
   const key = readPublicKey(reader);
   reader.close("public key");
   return key;
+}
+
+/** SubjectPublicKeyInfo up to the coordinates of an uncompressed P-256 point (RFC 5480 §2). */
+const P256_PREFIX = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004");
+
+/** @param coordinates x and y, 64 bytes */
+export function p256Spki(coordinates: Uint8Array): Uint8Array {
+  return concat(P256_PREFIX, coordinates);
 }
