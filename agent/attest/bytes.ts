@@ -16,11 +16,13 @@ export function hex(bytes: Uint8Array): string {
   return text;
 }
 
-/** Of each character's code; NONE for what is no hex digit. */
-const DIGIT = new Uint8Array(128).fill(0xff);
-const NONE = 0xff;
+const NO_DIGIT = 0xff;
+/** By the character's code. */
+const DIGIT = new Uint8Array(128).fill(NO_DIGIT);
 for (const digits of ["0123456789abcdef", "0123456789ABCDEF"])
   for (let value = 0; value < 16; value++) DIGIT[digits.charCodeAt(value)] = value;
+
+const digitAt = (text: string, at: number): number => DIGIT[text.charCodeAt(at)] ?? NO_DIGIT;
 
 /** @throws Malformed for anything but an even number of hex digits */
 export function fromHex(text: string, what = "hex"): Uint8Array<ArrayBuffer> {
@@ -28,8 +30,8 @@ export function fromHex(text: string, what = "hex"): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length >> 1);
   let wrong = text.length & 1;
   for (let i = 0; i < bytes.length; i++) {
-    const high = DIGIT[text.charCodeAt(2 * i)] ?? NONE;
-    const low = DIGIT[text.charCodeAt(2 * i + 1)] ?? NONE;
+    const high = digitAt(text, 2 * i);
+    const low = digitAt(text, 2 * i + 1);
     wrong |= (high | low) >> 4;
     bytes[i] = (high << 4) | low;
   }
@@ -85,19 +87,27 @@ export function utf8(bytes: Uint8Array, what: string): string {
   }
 }
 
+/** For who has checked that it is there. */
+export function byteAt(bytes: Uint8Array, at: number): number {
+  return bytes[at] ?? 0;
+}
+
 // views for numbers (DataView) cost more to make than these take
 
 function u16le(bytes: Uint8Array, at: number): number {
-  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+  return byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8);
 }
 
 function u32le(bytes: Uint8Array, at: number): number {
   return (u16le(bytes, at) | (u16le(bytes, at + 2) << 16)) >>> 0;
 }
 
+function u16be(bytes: Uint8Array, at: number): number {
+  return (byteAt(bytes, at) << 8) | byteAt(bytes, at + 1);
+}
+
 function u32be(bytes: Uint8Array, at: number): number {
-  const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-  return ((high << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
+  return ((u16be(bytes, at) << 16) | u16be(bytes, at + 2)) >>> 0;
 }
 
 function u64le(bytes: Uint8Array, at: number): bigint {
@@ -137,14 +147,13 @@ export class Reader {
   }
 
   u8(field: string): number {
-    return this.bytes[this.#advance(1, field)] ?? 0;
+    return byteAt(this.bytes, this.#advance(1, field));
   }
   u16le(field: string): number {
     return u16le(this.bytes, this.#advance(2, field));
   }
   u16be(field: string): number {
-    const at = this.#advance(2, field);
-    return ((this.bytes[at] ?? 0) << 8) | (this.bytes[at + 1] ?? 0);
+    return u16be(this.bytes, this.#advance(2, field));
   }
   u32le(field: string): number {
     return u32le(this.bytes, this.#advance(4, field));
@@ -245,7 +254,7 @@ export function structure<const Rows extends readonly Row[]>(
       const fields: Record<string, number | bigint | Uint8Array> = {};
       for (const [field, offset, length, kind] of rows) {
         if (kind === "bytes") fields[field] = bytes.subarray(offset, offset + length);
-        else if (kind === "u8") fields[field] = bytes[offset] ?? 0;
+        else if (kind === "u8") fields[field] = byteAt(bytes, offset);
         else if (kind === "u16") fields[field] = u16le(bytes, offset);
         else if (kind === "u32") fields[field] = u32le(bytes, offset);
         else if (kind === "u64") fields[field] = u64le(bytes, offset);

@@ -2,6 +2,7 @@
  * A reader for DER (X.690 §8, §10): definite minimal lengths, single-byte tags, no trailing bytes, budgets for depth and
  * number of elements. It never builds a tree: the caller says what it expects next.
  */
+import { byteAt } from "./bytes.ts";
 import { utc } from "./calendar.ts";
 import { Malformed } from "./malformed.ts";
 
@@ -77,14 +78,14 @@ export class Der {
       this.fail("UNEXPECTED", `${field}: tag 0x${tag.toString(16)} expected, 0x${found.toString(16)} found`);
     if (start + 1 >= end) this.fail("TRUNCATED", `${field}: no length`);
     let at = start + 2;
-    let length = bytes[start + 1] ?? 0;
+    let length = byteAt(bytes, start + 1);
     if (length >= 0x80) {
       const count = length & 0x7f;
       if (count === 0) this.fail("ENCODING", `${field}: indefinite length`);
       if (count > 3) this.fail("TOO_LARGE", `${field}: length of ${count} bytes`);
       if (at + count > end) this.fail("TRUNCATED", `${field}: length is cut`);
       length = 0;
-      for (let i = 0; i < count; i++) length = length * 256 + (bytes[at++] ?? 0);
+      for (let i = 0; i < count; i++) length = length * 256 + byteAt(bytes, at++);
       if (length < 0x80 || length < 2 ** (8 * (count - 1)))
         this.fail("ENCODING", `${field}: length is not minimal`);
     }
@@ -144,8 +145,8 @@ export class Der {
     const body = this.#element(TAG.integer, field);
     const size = this.#at - body;
     if (size === 0) throw new Malformed("ENCODING", this.what, start, `${field}: empty integer`);
-    const first = this.bytes[body] ?? 0;
-    const second = this.bytes[body + 1] ?? 0;
+    const first = byteAt(this.bytes, body);
+    const second = byteAt(this.bytes, body + 1);
     if (size > 1 && ((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80)))
       throw new Malformed("ENCODING", this.what, start, `${field}: integer is not minimal`);
     return body;
@@ -155,11 +156,11 @@ export class Der {
   small(field: string): number {
     const start = this.#at;
     const body = this.integerStart(field);
-    if ((this.bytes[body] ?? 0) >= 0x80)
+    if (byteAt(this.bytes, body) >= 0x80)
       throw new Malformed("UNEXPECTED", this.what, start, `${field}: negative`);
     if (this.#at - body > 4) throw new Malformed("TOO_LARGE", this.what, start, `${field}: over 31 bits`);
     let value = 0;
-    for (let at = body; at < this.#at; at++) value = value * 256 + (this.bytes[at] ?? 0);
+    for (let at = body; at < this.#at; at++) value = value * 256 + byteAt(this.bytes, at);
     return value;
   }
 
@@ -200,7 +201,7 @@ export class Der {
     const { bytes } = this;
     const digits = general ? 14 : 12;
     let plain = this.#at - body === digits + 1 && bytes[body + digits] === 0x5a;
-    for (let at = body; plain && at < body + digits; at++) plain = isDigit(bytes[at]);
+    for (let at = body; plain && at < body + digits; at++) plain = isDigit(byteAt(bytes, at));
     const first = twoDigits(bytes, body);
     const year = general ? 100 * first + twoDigits(bytes, body + 2) : (first < 50 ? 2000 : 1900) + first;
     // from the month on both are alike
@@ -236,10 +237,10 @@ export class Der {
   }
 }
 
-const isDigit = (byte = 0): boolean => byte >= 0x30 && byte <= 0x39;
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 
 const twoDigits = (bytes: Uint8Array, at: number): number =>
-  10 * ((bytes[at] ?? 0) - 0x30) + (bytes[at + 1] ?? 0) - 0x30;
+  10 * (byteAt(bytes, at) - 0x30) + byteAt(bytes, at + 1) - 0x30;
 
 /** Texts of object identifiers by a hash of their bytes: certificates have the same few over and over. */
 const OID_TEXTS = new Map<number, { readonly body: Uint8Array; readonly text: string }>();
@@ -248,7 +249,7 @@ const MAX_OID_TEXTS = 256;
 /** Dotted text of the OBJECT IDENTIFIER whose contents are at [from, to). */
 function oidText(bytes: Uint8Array, from: number, to: number, what: string, offset: number): string {
   let hash = to - from;
-  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0;
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + byteAt(bytes, at)) | 0;
   const known = OID_TEXTS.get(hash);
   if (known !== undefined && standsAt(bytes, from, to, known.body)) return known.text;
   const body = new Uint8Array(bytes.subarray(from, to));

@@ -30,15 +30,15 @@ export class Fields {
 
   #fail(key: string, why: string): never {
     const path = `${this.#path()}${key}`.replace(/\.$/, "");
-    throw new Malformed("UNEXPECTED", this.#what, 0, `${path}: ${why}`);
+    throw new Malformed("UNEXPECTED", this.#what, 0, path === "" ? why : `${path}: ${why}`);
   }
 
   object(key: string): Fields {
     return new Fields(this.#value[key], this.#what, [this, key]);
   }
 
-  /** @param most longer lists are refused; `least` shorter ones. One that may be absent (`least` is 0) is empty then. */
-  list<T>(
+  /** A list that may have no entry may be absent. */
+  #list<T>(
     key: string,
     least: number,
     most: number,
@@ -53,11 +53,11 @@ export class Fields {
   }
 
   objects<T>(key: string, least: number, most: number, read: (entry: Fields) => T): readonly T[] {
-    return this.list(key, least, most, (entry, i) => read(new Fields(entry, this.#what, [this, key, i])));
+    return this.#list(key, least, most, (entry, i) => read(new Fields(entry, this.#what, [this, key, i])));
   }
 
   texts(key: string, most: number, form: RegExp): readonly string[] {
-    return this.list(key, 0, most, (entry, i) =>
+    return this.#list(key, 0, most, (entry, i) =>
       typeof entry === "string" && form.test(entry) ? entry : this.#fail(`${key}.${i}`, `not ${form.source}`),
     );
   }
@@ -84,7 +84,7 @@ export class Fields {
 
   /** Of a list of so many objects the integer that each has under one name. */
   integers(key: string, size: number, name: string, least: number, most: number): readonly number[] {
-    return this.list(key, size, size, (entry, i) => {
+    return this.#list(key, size, size, (entry, i) => {
       const value = asRecord(entry)?.[name];
       return isWithin(value, least, most)
         ? value

@@ -303,6 +303,12 @@ describe("CRLs", () => {
     const parsed = parseCrl(crl());
     assert.ok(isRevoked(parsed, Uint8Array.of(7)));
     assert.ok(!isRevoked(parsed, Uint8Array.of(8)));
+    assert.ok(!isRevoked(parsed, Uint8Array.of(0, 7)));
+    assert.equal(parsed.revoked.length, 1);
+    assert.deepEqual(
+      [...parsed.revoked].map(({ serial }) => serial),
+      [Uint8Array.of(7)],
+    );
     assert.ok(isCurrent(parsed, AT));
     assert.ok(isCurrent(parsed, parsed.thisUpdate) && !isCurrent(parsed, parsed.nextUpdate));
   });

@@ -14,9 +14,14 @@ import { parseEnvelope } from "../../agent/attest/dsse.ts";
 import { attempt } from "../../agent/attest/malformed.ts";
 import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
 import { readVek } from "../../agent/attest/snp/vek.ts";
+import { parseQeIdentity, parseTcbInfo } from "../../agent/attest/tdx/documents.ts";
+import { TdxMemo } from "../../agent/attest/tdx/memo.ts";
+import { cutSignedJson } from "../../agent/attest/tdx/signed-json.ts";
+import type { Verdict } from "../../agent/attest/verdict.ts";
 import { parseCertificate, parseCrl } from "../../agent/attest/x509.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { fieldMutation, mutate, mutation, PLACES, right, unsigned } from "../attest/snp/mutants.ts";
+import { appraise as appraiseTdx, ca as intel } from "../attest/tdx/twin.ts";
 
 const count = Number(process.argv[2] ?? 100_000);
 const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
@@ -34,6 +39,19 @@ const table = parseCertificateTable(certificate);
 const vcek = table.vcek ?? new Uint8Array(0);
 const crl = files?.crl ?? new Uint8Array(0);
 
+const quote = intel.quote();
+const memo = new TdxMemo(credulous);
+const { tcbInfo: tcbInfos, qeIdentity: identity } = intel.collateral();
+const nothing = new Uint8Array(0);
+const tcbInfo = [...tcbInfos.values()][0]?.body ?? nothing;
+const qeIdentity = identity?.body ?? nothing;
+
+/** What is written only when somebody reads it. */
+function read(verdict: Verdict): void {
+  void verdict.predicates;
+  void verdict.claims;
+}
+
 type Change = (bytes: Uint8Array) => Uint8Array | undefined;
 type Subject = (change: Change) => unknown;
 
@@ -44,16 +62,22 @@ const SUBJECTS: readonly Subject[] = [
     if (input === undefined) return;
     const verdict = await appraise({ ...input, crypto: none, cache });
     if (verdict.accepted) throw new Error("accepted without a signature");
-    void verdict.predicates;
-    void verdict.claims;
+    read(verdict);
   }),
   async (change) => {
     const report = change(unsigned);
     if (report === undefined) return;
-    const verdict = await appraise({ ...right, crypto: credulous, evidence: { ...right.evidence, report } });
-    void verdict.predicates;
-    void verdict.claims;
+    read(await appraise({ ...right, crypto: credulous, evidence: { ...right.evidence, report } }));
   },
+  async (change) => {
+    const verdict = await appraiseTdx(change(quote) ?? quote, { crypto: none });
+    if (verdict.accepted) throw new Error("accepted without a signature");
+    read(verdict);
+  },
+  async (change) => read(await appraiseTdx(change(quote) ?? quote, { crypto: credulous, memo })),
+  (change) => attempt(() => parseTcbInfo(cutSignedJson(change(tcbInfo) ?? tcbInfo, "tcbInfo").body)),
+  (change) =>
+    attempt(() => parseQeIdentity(cutSignedJson(change(qeIdentity) ?? qeIdentity, "enclaveIdentity").body)),
   (change) => attempt(() => parseCrl(change(crl) ?? crl)),
   (change) => attempt(() => readVek(parseCertificate(change(vcek) ?? vcek))),
   (change) => attempt(() => splitPem(Buffer.from(change(PEM) ?? PEM).toString("latin1"), "PEM")),

@@ -3,7 +3,7 @@ import { TdxMemo } from "../../../agent/attest/tdx/memo.ts";
 import { HEADER } from "../../../agent/attest/tdx/quote.ts";
 import type { TdxInput } from "../../../agent/attest/tdx/verify.ts";
 import { failures } from "../../../agent/attest/verdict.ts";
-import { defaultTcbInfo, FMSPC, IntelCa, newKey, OLD_TCB, pem, SERIAL } from "../../twin/intel-ca.ts";
+import { defaultTcbInfo, FMSPC, IntelCa, newKey, OLD_TCB, pem, PPID, SERIAL } from "../../twin/intel-ca.ts";
 import { appraise, bytesOf, ca, COLLATERAL, crypto, twinPolicy } from "./twin.ts";
 
 describe("TDX: attacks", () => {
@@ -41,40 +41,81 @@ describe("TDX: attacks", () => {
     assert.deepEqual(failures(verdict), ["tdx.tcb-info.signer"]);
   });
 
-  it("brief: nothing dear is done after a cheap predicate failed", async () => {
-    let signatures = 0;
-    const counting: TdxInput["crypto"] = {
-      digest: (algorithm, data) => crypto.digest(algorithm, data),
-      verify: (...arguments_) => {
-        signatures++;
-        return crypto.verify(...arguments_);
-      },
-    };
-    const quote = ca.quote({ td: { reportData: bytesOf(1, 64) } });
-    const verdict = await appraise(quote, { crypto: counting, brief: true });
-    assert.deepEqual(failures(verdict), ["tdx.td.report-data"]);
-    assert.equal(verdict.accepted, false);
-    assert.equal(signatures, 0);
+  for (const [what, quote, input, failed] of [
+    [
+      "other report data",
+      () => ca.quote({ td: { reportData: bytesOf(1, 64) } }),
+      () => ({}),
+      "tdx.td.report-data",
+    ],
+    ["no chain", () => ca.quote({ chain: "" }), () => ({}), "tdx.pck.format"],
+    [
+      "a root that nobody trusts",
+      () => ca.quote(),
+      () => ({ policy: twinPolicy({ root: "intel" }) }),
+      "tdx.pck.root",
+    ],
+    [
+      "a platform that is denied",
+      () => ca.quote(),
+      () => ({ policy: twinPolicy({ platform: { ...twinPolicy().platform, denied: [PPID] } }) }),
+      "tdx.platform.allowed",
+    ],
+  ] as const)
+    it(`brief: no signature is verified after a cheap predicate failed (${what})`, async () => {
+      const counted = counting();
+      const verdict = await appraise(quote(), { crypto: counted.crypto, brief: true, ...input() });
+      assert.deepEqual(failures(verdict), [failed]);
+      assert.equal(verdict.accepted, false);
+      assert.equal(counted.signatures, 0);
+    });
+
+  it("brief: of a known platform not even the quote's signature is verified where the collateral fails", async () => {
+    const counted = counting();
+    const memo = new TdxMemo(counted.crypto);
+    const quote = ca.quote();
+    const known = { crypto: counted.crypto, memo, brief: true };
+    assert.equal((await appraise(quote, known)).accepted, true);
+    const before = counted.signatures;
+    const late = await appraise(quote, { ...known, at: Date.parse("2026-06-19T00:00:00Z") });
+    assert.equal(late.accepted, false);
+    assert.deepEqual(late.notEvaluated, ["tdx.quote.signature"]);
+    assert.equal(counted.signatures, before);
+  });
+
+  it("each signature is verified once, though both documents have one signer", async () => {
+    const counted = counting();
+    assert.equal((await appraise(ca.quote(), { crypto: counted.crypto })).accepted, true);
+    // quote, QE report, PCK, CA, root CRL, PCK CRL, signer, TCB info, QE identity
+    assert.equal(counted.signatures, 9);
   });
 });
 
+function counting(): { readonly crypto: TdxInput["crypto"]; signatures: number } {
+  const counted = {
+    signatures: 0,
+    crypto: {
+      digest: (...given) => crypto.digest(...given),
+      verify: (...given) => {
+        counted.signatures++;
+        return crypto.verify(...given);
+      },
+    } satisfies TdxInput["crypto"],
+  };
+  return counted;
+}
+
 describe("TDX: the memo keeps facts, never decisions", () => {
   it("a known platform costs one signature, and time, revocation and policy are judged anew", async () => {
-    let signatures = 0;
-    const counting: TdxInput["crypto"] = {
-      digest: (algorithm, data) => crypto.digest(algorithm, data),
-      verify: (...arguments_) => {
-        signatures++;
-        return crypto.verify(...arguments_);
-      },
-    };
-    const memo = new TdxMemo(counting);
+    const counted = counting();
+    const memo = new TdxMemo(counted.crypto);
     const quote = ca.quote();
-    const again = (change: Partial<TdxInput> = {}) => appraise(quote, { crypto: counting, memo, ...change });
+    const again = (change: Partial<TdxInput> = {}) =>
+      appraise(quote, { crypto: counted.crypto, memo, ...change });
     assert.equal((await again()).accepted, true);
-    const first = signatures;
+    const first = counted.signatures;
     assert.equal((await again()).accepted, true);
-    assert.equal(signatures - first, 1);
+    assert.equal(counted.signatures - first, 1);
     assert.deepEqual(failures(await again({ at: Date.parse("2026-06-19T00:00:00Z") })), [
       "tdx.root-crl.current",
       "tdx.pck-crl.current",
