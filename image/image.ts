@@ -167,13 +167,13 @@ function placeOwnFiles(flavour: Flavour, parts: Parts, tree: string): void {
   put(join(parts.sealet, "sealet"), "usr/lib/sealet/sealet", 0o755);
   put(join(parts.sealet, "koffi.node"), "usr/lib/sealet/koffi.node", 0o644);
   put(join(parts.kubernetes, "kubelet"), "usr/bin/kubelet", 0o755);
-  for (const name of ["containerd", "containerd-shim-runc-v2", "ctr"])
+  for (const name of ["containerd", "containerd-shim-runc-v2"])
     put(join(parts.containerd, name), `usr/bin/${name}`, 0o755);
   put(join(parts.runc, "runc"), "usr/bin/runc", 0o755);
   for (const name of ["bridge", "host-local", "loopback", "portmap", "ptp"])
     put(join(parts.cni, name), `usr/lib/cni/${name}`, 0o755);
   put(parts.power, "usr/lib/sealet/power-button", 0o755);
-  put(parts.pause, "usr/share/sealet/images/pause.tar", 0o644);
+  cpSync(parts.pause, join(tree, "usr/share/sealet/images/pause"), { recursive: true });
   const overlays = ["image/system/overlay", ...(flavour === "lab" ? ["image/system/lab"] : [])];
   for (const overlay of overlays)
     cpSync(join(root, overlay), tree, { recursive: true, verbatimSymlinks: true });

@@ -1,10 +1,11 @@
 /**
- * Container images of one static program each, as OCI archives (image-spec 1.1) that containerd imports: the pause
- * image of every pod, and the pod of demonstrations and tests. The same program gives the same bytes.
+ * Container images of one static program each, in OCI's image layout (image-spec 1.1): the pause image of every pod as a
+ * folder, which the agent gives to containerd; the pod of demonstrations and tests as an archive, which ctr imports. The
+ * same program gives the same bytes.
  */
 import { createHash } from "node:crypto";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { artefact, digest, root } from "./artefact.ts";
 import { command } from "./command.ts";
 import { go } from "./kubernetes.ts";
@@ -14,7 +15,7 @@ import { inTools, toolsTree } from "./tools.ts";
 export const PAUSE_IMAGE = "sealet.local/pause:1";
 export const POD_IMAGE = "sealet.local/hello:1";
 
-/** The pause image's archive. */
+/** The pause image's folder. */
 export async function pauseImage(): Promise<string> {
   const inputs = [PAUSE_IMAGE, await digest("image/pause", "image/oci.ts")];
   const folder = await artefact("pause", inputs, async ({ folder: out, log }) => {
@@ -23,10 +24,14 @@ export async function pauseImage(): Promise<string> {
     const flags = ["-static", "-Os", "-s", "-Wall", "-Werror", "-Wl,--build-id=none"];
     const gcc = inTools(await toolsTree(), {}, "gcc", [...flags, "-o", program, source]);
     await command(...gcc, { log, label: "pause: compiling" });
-    writeFileSync(join(out, "pause.tar"), archive(PAUSE_IMAGE, "pause", readFileSync(program)));
+    for (const { name, content } of layout(PAUSE_IMAGE, "pause", readFileSync(program))) {
+      const file = join(out, "image", name);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, content);
+    }
     rmSync(program);
   });
-  return join(folder, "pause.tar");
+  return join(folder, "image");
 }
 
 /** The archive of the pod of `image/pod`. */
@@ -36,7 +41,7 @@ export async function podImage(): Promise<string> {
     const program = join(out, "hello");
     const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program];
     await go(["build", ...flags, "."], { cwd: join(root, "image/pod"), log, label: "pod: compiling" });
-    writeFileSync(join(out, "hello.tar"), archive(POD_IMAGE, "hello", readFileSync(program)));
+    writeFileSync(join(out, "hello.tar"), tar(layout(POD_IMAGE, "hello", readFileSync(program))));
     rmSync(program);
   });
   return join(folder, "hello.tar");
@@ -51,7 +56,7 @@ function json(value: unknown): Buffer {
 }
 
 /** An image whose only file is the program, as user 65534 unless it is the pause program. */
-function archive(name: string, program: string, binary: Buffer): Buffer {
+function layout(name: string, program: string, binary: Buffer): readonly Entry[] {
   const layer = tar([{ name: program, mode: 0o755, content: binary }]);
   const config = json({
     architecture: "amd64",
@@ -85,21 +90,21 @@ function archive(name: string, program: string, binary: Buffer): Buffer {
     ],
   });
   const blob = (content: Buffer) => ({ name: `blobs/sha256/${sha256(content)}`, mode: 0o644, content });
-  return tar([
+  return [
     ...[layer, config, manifest].map(blob),
     { name: "index.json", mode: 0o644, content: index },
     { name: "oci-layout", mode: 0o644, content: json({ imageLayoutVersion: "1.0.0" }) },
-  ]);
+  ];
 }
 
-interface TarEntry {
+interface Entry {
   readonly name: string;
   readonly mode: number;
   readonly content: Buffer;
 }
 
 /** POSIX.1-1988 "ustar", owner 0, time 0. */
-function tar(entries: readonly TarEntry[]): Buffer {
+function tar(entries: readonly Entry[]): Buffer {
   const blocks = entries.flatMap(({ name, mode, content }) => {
     const header = Buffer.alloc(512);
     const octal = (value: number, at: number, length: number) =>

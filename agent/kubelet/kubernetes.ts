@@ -15,10 +15,10 @@ import {
   kubeletEnvironment,
   parseClusterSettings,
 } from "./configuration.ts";
+import { seedImage } from "./containerd/images.ts";
 import { untilHealthy } from "./health.ts";
 import { CONTAINERD, FILES, KUBELET, PAUSE_IMAGE, PLACES } from "./places.ts";
 import { killPods } from "./pods.ts";
-import { firstLine, runProgram } from "./program.ts";
 import type { Services } from "./systemd.ts";
 
 /** Folders that a new state disk does not have: on the image /var is a tmpfs that systemd-tmpfiles filled. */
@@ -79,25 +79,10 @@ export async function startKubernetes(
   await services.start(CONTAINERD, signal);
   // One that an earlier agent of this boot started goes on, and its pods with it, unless it has to read anew.
   const kubelet = changed ? services.restart(KUBELET, signal) : services.start(KUBELET, signal);
-  // No pod needs the image before kubelet is up, and both take their time.
-  await Promise.all([kubelet, importPauseImage(signal)]);
+  // No pod needs the image before kubelet is up.
+  await Promise.all([kubelet, seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket)]);
   await untilHealthy(signal);
   return "containerd runs, kubelet is healthy";
-}
-
-/** The image of every pod's first process: no registry has it, so it comes with the node's image. */
-async function importPauseImage(signal: AbortSignal): Promise<void> {
-  const ctr = (...args: string[]) =>
-    runProgram(
-      PLACES.ctr,
-      ["--address", PLACES.containerdSocket, "--namespace", "k8s.io", "images", ...args],
-      signal,
-    );
-  const there = await ctr("ls", "--quiet", `name==${PAUSE_IMAGE}`);
-  if (there.code === 0 && there.stdout.includes(PAUSE_IMAGE)) return;
-  const ran = await ctr("import", PLACES.pauseArchive);
-  if (ran.code !== 0)
-    throw new SealetError("SERVICE_FAILED", `The pause image is not imported: ${firstLine(ran)}`);
 }
 
 /** Whatever of it runs; pods that do not end are killed. @throws SERVICE_FAILED */

@@ -16,13 +16,11 @@ export const PLACES = {
   cniPrograms: "/usr/lib/cni",
   /** Addresses in use: a boot begins without pods, so none is. */
   cniState: "/run/sealet/cni",
-  pauseArchive: "/usr/share/sealet/images/pause.tar",
-  pauseMark: "/var/lib/sealet/pause-image",
-  ctr: "/usr/bin/ctr",
+  /** In OCI's image layout. */
+  pauseImage: "/usr/share/sealet/images/pause",
   cgroups: "/sys/fs/cgroup",
 } as const;
 
-/** As it is named in the archive. */
 export const PAUSE_IMAGE = "sealet.local/pause:1";
 
 export const FILES = {

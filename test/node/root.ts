@@ -145,7 +145,7 @@ export function stageRoot(stage: string, { programs: from, units, wanted, files 
       link(join(inGuest(from[name]), program), `usr/bin/${program}`);
   link("/usr/lib/sealet/sealet", "usr/bin/sealet");
   link(inGuest(from.cni), "usr/lib/cni");
-  link(inGuest(from.pause), "usr/share/sealet/images");
+  link(join(inGuest(from.pause), "image"), "usr/share/sealet/images/pause");
   // Mount points: beside the executable it must find its library.
   for (const file of ["sealet", "koffi.node"]) put(`usr/lib/sealet/${file}`, "");
   for (const file of ["node", "twin.mjs"]) link(join(inGuest(from.twin), file), `run/twin/${file}`);

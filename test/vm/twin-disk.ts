@@ -1,13 +1,13 @@
 /**
  * The test-only disks that make a machine with the lab image confidential: `twin`, with the software TEE, the kernel's
- * CUSE module and the images of tests' pods; and `twin-config`, which says what the launch measured.
+ * CUSE module, the image of tests' pods and ctr, which imports it; and `twin-config`, which says what the launch measured.
  */
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { artefact, digest, root } from "../../image/artefact.ts";
 import { baseTree } from "../../image/base.ts";
 import { command } from "../../image/command.ts";
-import { go } from "../../image/kubernetes.ts";
+import { compiled, go } from "../../image/kubernetes.ts";
 import { podImage } from "../../image/oci.ts";
 import { inTools, toolsTree } from "../../image/tools.ts";
 import { kernelRelease } from "../../image/tree.ts";
@@ -18,22 +18,24 @@ import { twinProgram } from "../twin/program.ts";
 /** The image of the disk `twin`. */
 export async function twinDisk(): Promise<string> {
   const program = await twinProgram();
-  const [tools, base, pod, ca] = [
+  const [tools, base, pod, ca, containerd] = [
     await toolsTree(),
     await baseTree(),
     await podImage(),
     await twinCaFolder(),
+    await compiled("containerd"),
   ];
   const sources = ["test/vm/launcher", "test/vm/twin-disk.ts"];
   const folder = await artefact(
     "twin-disk",
-    [tools, base, pod, ca, program, await digest(...sources)],
+    [tools, base, pod, ca, containerd, program, await digest(...sources)],
     async (to) => {
       const tree = join(to.folder, "tree");
       mkdirSync(join(tree, "ca"), { recursive: true });
       for (const file of ["node", "twin.mjs"]) copyFileSync(join(program, file), join(tree, file));
       for (const file of readdirSync(ca)) copyFileSync(join(ca, file), join(tree, "ca", file));
       copyFileSync(pod, join(tree, "images.tar"));
+      copyFileSync(join(containerd, "ctr"), join(tree, "ctr"));
       const release = kernelRelease(join(base, "tree"));
       const module = `usr/lib/modules/${release}/kernel/fs/fuse/cuse.ko.xz`;
       copyFileSync(join(base, "tree", module), join(tree, "cuse.ko.xz"));
