@@ -124,8 +124,12 @@ export interface CuseDevice {
   close(): Promise<void>;
 }
 
-/** Serves `/dev/<name>`, mode 0600; there when this resolves. @throws where there is no /dev/cuse */
-export async function serveDevice(name: string, handler: IoctlHandler): Promise<CuseDevice> {
+/**
+ * Serves `/dev/<name>`, mode 0600; there when this resolves.
+ * @param made the descriptor of a connection whose CUSE_INIT was answered already
+ * @throws where there is no /dev/cuse
+ */
+export async function serveDevice(name: string, handler: IoctlHandler, made?: number): Promise<CuseDevice> {
   /** By the caller's thread, which has one request at a time. */
   const sessions = new Map<number, Session>();
   let files = 0n;
@@ -156,7 +160,7 @@ export async function serveDevice(name: string, handler: IoctlHandler): Promise<
     if (sessions.get(thread) === session) sessions.delete(thread);
   };
 
-  const channel = new Channel("/dev/cuse", true, (request) => {
+  const channel = new Channel(made ?? "/dev/cuse", true, (request) => {
     switch (request.opcode) {
       case OPCODE.CUSE_INIT:
         // the device appears within this write(2)
@@ -197,7 +201,7 @@ export async function serveDevice(name: string, handler: IoctlHandler): Promise<
     }
   });
   channel.start();
-  await ready;
+  if (made === undefined) await ready;
   return {
     async close() {
       writeFileSync(`/sys/class/cuse/${name}/abort`, "1");

@@ -61,9 +61,16 @@ export class Channel {
   readonly ended: Promise<void>;
   #end: () => void = () => undefined;
 
-  /** @param mounted false for a file system: until mount(2) the kernel answers reads with EPERM */
-  constructor(path: "/dev/cuse" | "/dev/fuse", mounted: boolean, handle: (request: Request) => void) {
-    this.fd = openSync(path, "r+");
+  /**
+   * @param connection a descriptor where one is open already
+   * @param mounted false for a file system: until mount(2) the kernel answers reads with EPERM
+   */
+  constructor(
+    connection: "/dev/cuse" | "/dev/fuse" | number,
+    mounted: boolean,
+    handle: (request: Request) => void,
+  ) {
+    this.fd = typeof connection === "number" ? connection : openSync(connection, "r+");
     this.#handle = handle;
     this.#mounted = mounted;
     this.ended = new Promise((resolve) => {
