@@ -1,8 +1,9 @@
 /**
  * `npm run bench attest [-- --write --rounds=N --seconds=S]`: appraisals a second of ours and of five other verifiers, beside
  * `openssl speed` of the same curve, in one run. Contestants take turns, round for round, so that a busy machine slows all
- * alike; medians are shown, of rates and of the rounds' ratios. One thread is held against one (everything pinned to one core, but where the table says
- * otherwise), our whole pool against `openssl speed -multi`. `--write` puts the table into `attest.md`. Needs Go, Rust, npm.
+ * alike; medians are shown, of rates and of the rounds' ratios. One thread is held against one (everything pinned to one
+ * core, but where the table says otherwise), our whole pool against `openssl speed -multi`. `--write` puts the table into
+ * `attest.md`. Needs Go, Rust and npm.
  */
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
