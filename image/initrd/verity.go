@@ -96,7 +96,7 @@ func openVerity(name, data, hash, root string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("create: %w", err)
 	}
-	table := fmt.Sprintf("1 %s %s %d %d %d 1 sha256 %s %s 1 panic_on_corruption",
+	table := fmt.Sprintf("1 %s %s %d %d %d 1 sha256 %s %s 2 panic_on_corruption try_verify_in_tasklet",
 		data, hash, blockSize, blockSize, super.dataBlocks, root, super.salt)
 	target := make([]byte, dmTargetSize, dmBufferBytes)
 	binary.LittleEndian.PutUint64(target[8:], super.dataBlocks*(blockSize/512))
