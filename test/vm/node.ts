@@ -42,6 +42,8 @@ interface BootOptions {
   readonly launch?: Partial<Launch>;
   /** Another disk in the place of the node's own. */
   readonly state?: string;
+  /** Another disk in the place of the image's. */
+  readonly image?: string;
   /** Another machine with this node's disks: where its own files go. */
   readonly folder?: string;
   readonly withTwin?: boolean;
@@ -93,7 +95,7 @@ export async function vmNode(
         tools: parts.tools,
         folder: own,
         name,
-        boot: parts.image.disk,
+        boot: options.image ?? parts.image.disk,
         disks: [
           { serial: "initdata", file: initdata, readonly: true },
           { serial: "state", file: options.state ?? state },

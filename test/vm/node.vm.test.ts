@@ -1,6 +1,16 @@
 /** The node image in a virtual machine: firmware, measured kernel, verified root, agent, twin, disk, kubelet. */
 import assert from "node:assert/strict";
-import { copyFileSync, constants, mkdtempSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -30,6 +40,23 @@ function copyDisk(file: string): string {
   const copy = `${file}.copy`;
   copyFileSync(file, copy, constants.COPYFILE_FICLONE);
   return copy;
+}
+
+/** Changes one byte in each mebibyte of the image's root. @see UEFI 2.10, §5.3, GPT: 128-byte entries from sector 2 on */
+function tamperWithRoot(file: string): void {
+  const disk = openSync(file, "r+");
+  const table = Buffer.alloc(128 * 128);
+  readSync(disk, table, 0, table.length, 2 * 512);
+  const at = table.indexOf(Buffer.from("root-x86-64\0", "utf16le")) - 56;
+  assert.ok(at >= 0 && at % 128 === 0, "the root's entry");
+  const [first, last] = [table.readBigUInt64LE(at + 32), table.readBigUInt64LE(at + 40)];
+  const byte = Buffer.alloc(1);
+  for (let place = Number(first) * 512 + 4096; place < Number(last) * 512; place += 2 ** 20) {
+    readSync(disk, byte, 0, 1, place);
+    byte.writeUInt8(byte.readUInt8() ^ 1);
+    writeSync(disk, byte, 0, 1, place);
+  }
+  closeSync(disk);
 }
 
 /** Bytes that were ever written to a disk. */
@@ -148,6 +175,17 @@ describe("the node image in a virtual machine", () => {
     assert.equal(await refusal(machine), "EVIDENCE_REFUSED");
     assert.equal(written(node.state), 0);
     assert.equal((await record(node.name)).state, "expects-blank");
+  });
+
+  it("I8 runs nothing of a root that was changed", async () => {
+    const image = join(folder, "tampered.raw");
+    copyFileSync(parts.image.disk, image);
+    tamperWithRoot(image);
+    const node = await addNode("tampered");
+    const machine = await powerOn(node, { image });
+    await machine.console.waitFor(/dm-verity device corrupted/u, BOOT);
+    assert.doesNotMatch(machine.console.text, /^sealet: /mu);
+    assert.equal(written(node.state), 0);
   });
 
   it("I8 the release flavour does not know the twin: no TEE, no boot", async () => {
