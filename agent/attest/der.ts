@@ -2,7 +2,7 @@
  * A reader for DER (X.690 §8, §10): definite minimal lengths, single-byte tags, no trailing bytes, budgets for depth and
  * number of elements. It never builds a tree: the caller says what it expects next.
  */
-import { byteAt } from "./bytes.ts";
+import { byteAt, standsAt } from "./bytes.ts";
 import { utc } from "./calendar.ts";
 import { Malformed } from "./malformed.ts";
 
@@ -251,17 +251,11 @@ function oidText(bytes: Uint8Array, from: number, to: number, what: string, offs
   let hash = to - from;
   for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + byteAt(bytes, at)) | 0;
   const known = OID_TEXTS.get(hash);
-  if (known !== undefined && standsAt(bytes, from, to, known.body)) return known.text;
+  if (known?.body.length === to - from && standsAt(bytes, from, known.body)) return known.text;
   const body = new Uint8Array(bytes.subarray(from, to));
   const text = readOid(body, what, offset);
   if (known === undefined && OID_TEXTS.size < MAX_OID_TEXTS) OID_TEXTS.set(hash, { body, text });
   return text;
-}
-
-function standsAt(bytes: Uint8Array, from: number, to: number, body: Uint8Array): boolean {
-  if (body.length !== to - from) return false;
-  for (let i = 0; i < body.length; i++) if (bytes[from + i] !== body[i]) return false;
-  return true;
 }
 
 function readOid(body: Uint8Array, what: string, offset: number): string {

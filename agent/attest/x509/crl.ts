@@ -1,4 +1,5 @@
 /** Certificate revocation lists (RFC 5280 §5): complete ones, with an end. */
+import { standsAt } from "../bytes.ts";
 import { explicit, TAG } from "../der.ts";
 import { Malformed } from "../malformed.ts";
 import { readExtensions, type Extension } from "./extensions.ts";
@@ -35,15 +36,11 @@ class Revoked {
 
   has(serial: Uint8Array): boolean {
     const entries = this.#entries;
-    for (let i = 0; i < entries.length; i += 3)
-      if (this.#isAt(entries[i] ?? 0, entries[i + 1] ?? 0, serial)) return true;
+    for (let i = 0; i < entries.length; i += 3) {
+      const from = entries[i] ?? 0;
+      if (entries[i + 1] === from + serial.length && standsAt(this.#bytes, from, serial)) return true;
+    }
     return false;
-  }
-
-  #isAt(from: number, to: number, serial: Uint8Array): boolean {
-    if (to - from !== serial.length) return false;
-    for (let i = 0; i < serial.length; i++) if (this.#bytes[from + i] !== serial[i]) return false;
-    return true;
   }
 
   *[Symbol.iterator](): Generator<{ readonly serial: Uint8Array; readonly at: number }> {
