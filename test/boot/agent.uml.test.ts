@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Event } from "../../agent/api/gen/sealet.ts";
 import { METHOD, askAgent, watchAgent } from "../../agent/cli/node-client.ts";
 import { MEASURED_PATH } from "../../agent/config/measured.ts";
+import { kill } from "../uml/kill.ts";
 
 const main = resolve(import.meta.dirname, "../../agent/main.ts");
 const runtime = "/run/sealet-test";
@@ -40,7 +41,8 @@ describe("sealet agent", function () {
   };
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
     const exited = new Promise<number | null>((done) => agent.once("exit", (code) => done(code)));
-    agent.kill(signal);
+    if (signal === "SIGKILL" && agent.pid !== undefined) kill(agent.pid);
+    else agent.kill(signal);
     return exited;
   };
   beforeEach(() => rmSync(runtime, { recursive: true, force: true }));

@@ -12,6 +12,7 @@ import {
   resumeDevice,
   suspendDevice,
 } from "../../native/device-mapper.ts";
+import { kill } from "../uml/kill.ts";
 import { agent, boot, keys, SIGNAL, TestDisk } from "./guest-disk.ts";
 
 /** @returns whether it was still at work */
@@ -25,7 +26,7 @@ async function killed(path: string, epoch: bigint, milliseconds: number): Promis
   child.stdout.on("data", (text: Buffer) => (said += text.toString()));
   while (!said.includes("begin") && child.exitCode === null) await sleep(1);
   await Promise.race([sleep(milliseconds), exit]);
-  child.kill("SIGKILL");
+  if (child.pid !== undefined && child.exitCode === null) kill(child.pid);
   await exit;
   return !said.includes("end");
 }

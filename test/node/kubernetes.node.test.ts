@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { PHASES } from "../../agent/boot/phase.ts";
 import { POD_IMAGE } from "../../image/oci.ts";
+import { STOP_AND_KILL } from "../uml/kill.ts";
 import type { StateDisk } from "./disk.ts";
 import { eventually, Lab, type Enrolled } from "./lab.ts";
 import { startNode, type TestNode } from "./node.ts";
@@ -42,6 +43,8 @@ function pod(name: string): string {
   });
 }
 
+/** What an agent says first. */
+const START = /^sealet .* starts$/u;
 const KILLER_SCRIPT = "/usr/lib/test-killer";
 const KILLER: Unit = {
   name: "test-killer.service",
@@ -51,6 +54,7 @@ const KILLER: Unit = {
 /** Kills an agent in each of the phases, the next one in the next; inside the guest, within milliseconds. */
 function killer(phases: readonly string[]): string {
   return `
+    ${STOP_AND_KILL}
     mkdir -p -m 700 /run/sealet
     new=yes
     tail -n +1 -s 0.01 -F /run/sealet/events.jsonl 2> /dev/null | for phase in ${phases.join(" ")}; do
@@ -61,7 +65,7 @@ function killer(phases: readonly string[]): string {
         esac
       done
       new=no
-      read -r pid < /sys/fs/cgroup/system.slice/sealet.service/cgroup.procs && kill -KILL "$pid"
+      read -r pid < /sys/fs/cgroup/system.slice/sealet.service/cgroup.procs && stop_and_kill "$pid"
     done`;
 }
 
@@ -145,7 +149,7 @@ describe("a node of a Kubernetes cluster", function () {
     // The agent goes on after its own death, too, without touching what runs.
     const kubelet = await node.output("systemctl show --property=MainPID --value kubelet");
     const { sequence } = node.events.at(-1) ?? { sequence: 0 };
-    await node.output("systemctl kill --signal=KILL --kill-whom=main sealet");
+    await node.output(`${STOP_AND_KILL}\nstop_and_kill $(systemctl show --property=MainPID --value sealet)`);
     await node.waitFor({ phase: "agent", message: /^serving$/u, after: sequence });
     assert.equal(await node.output("systemctl show --property=MainPID --value kubelet"), kubelet);
     assert.equal((await node.status()).failure, undefined);
@@ -174,12 +178,12 @@ describe("a node of a Kubernetes cluster", function () {
       units: [KILLER],
       files: { [KILLER_SCRIPT]: killer(PHASES) },
     });
-    const starts = () =>
-      node.events.filter(({ phase, message }) => phase === "agent" && message.endsWith("starts"));
-    await eventually("the last agent", 150, () => Promise.resolve(starts().length > PHASES.length));
-    await node.waitFor({ phase: "agent", message: /^serving$/u, after: starts().at(-1)?.sequence ?? 0 });
+    let after = 0;
+    for (const _ of [...PHASES, "the last"])
+      after = (await node.waitFor({ phase: "agent", message: START, after })).sequence;
+    await node.waitFor({ phase: "agent", message: /^serving$/u, after });
     await ready(node);
-    assert.equal(starts().length, PHASES.length + 1);
+    assert.equal(node.events.filter(({ message }) => START.test(message)).length, PHASES.length + 1);
     assert.equal((await lab.record("node-2")).disk.state, "sealed");
     assert.equal((await node.status()).failure, undefined);
     await node.shutdown();
