@@ -106,6 +106,11 @@ export function fromStatus(failure: ServiceError, unreachable: Code): SealetErro
   return new SealetError(code, failure.details.slice(0, MAX_DETAIL) || failure.message, detail);
 }
 
+/** Whether a call failed with it; grpc-js has no class for it. */
+export function isServiceError(thrown: unknown): thrown is ServiceError {
+  return thrown instanceof Error && "code" in thrown && "metadata" in thrown && "details" in thrown;
+}
+
 /** Whether the answer came from sealet: nothing of ours stands in the trailer of a connection that failed. */
 export function isOurs(failure: ServiceError): boolean {
   return first(failure.metadata, CODE_KEY) !== undefined;

@@ -1,8 +1,8 @@
 /** Calls of an agent: on this machine's unix socket, or over mutual TLS. */
 import { readFileSync } from "node:fs";
-import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
+import { Client, credentials } from "@grpc/grpc-js";
 import { type Event, NodeService } from "../api/gen/sealet.ts";
-import { fromStatus, isOurs } from "../api/status.ts";
+import { fromStatus, isOurs, isServiceError } from "../api/status.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
 import type { AgentAddress } from "./agent-address.ts";
@@ -66,10 +66,6 @@ function read(path: string): Buffer {
   } catch (cause) {
     throw new SealetError("USAGE", `${path} cannot be read`, { cause });
   }
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && "code" in error && "metadata" in error && "details" in error;
 }
 
 /** gRPC's words for nobody there say nothing to a person; what an agent says itself goes through. */

@@ -80,7 +80,8 @@ export async function startKubernetes(
   // One that an earlier agent of this boot started goes on, and its pods with it, unless it has to read anew.
   const kubelet = changed ? services.restart(KUBELET, signal) : services.start(KUBELET, signal);
   // No pod needs the image before kubelet is up.
-  await Promise.all([kubelet, seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket)]);
+  const image = seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket, signal);
+  await Promise.all([kubelet, image]);
   await untilHealthy(signal);
   return "containerd runs, kubelet is healthy";
 }

@@ -12,11 +12,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { executable } from "../../image/image.ts";
 import { Lab } from "../node/lab.ts";
 import { startNode } from "../node/node.ts";
+import { median } from "./median.ts";
 
 const RUNS = 5;
 
-const median = (values: readonly number[]) =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 const row = (what: string, figure: string) => console.log(`${what.padEnd(44)} ${figure}`);
 const ms = (value: number) => `${value.toFixed(0)} ms`;
 

@@ -15,6 +15,7 @@ import { say } from "../../image/progress.ts";
 import { contestants, CORES, ORDER, SECTIONS, type Contestant } from "./attest/contestants.ts";
 import { opensslVersion } from "./attest/openssl.ts";
 import { markdown, terminal, type Figure, type Goal, type Section } from "./attest/table.ts";
+import { median } from "./median.ts";
 
 /** Operations a second of each round, by contestant. */
 type Rates = ReadonlyMap<string, readonly number[]>;
@@ -29,9 +30,6 @@ async function measure(list: readonly Contestant[], rounds: number, seconds: num
   }
   return found;
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 /** The median of the rounds' ratios: what slowed a round slowed both. */
 function ratio(rates: Rates, id: string, to: string): number | undefined {

@@ -10,6 +10,7 @@ import { type Image, type ImagesServer, ImagesService } from "../../agent/kubele
 import { seedImage } from "../../agent/kubelet/containerd/images.ts";
 
 const NAME = "sealet.local/pause:1";
+const NEVER = new AbortController().signal;
 
 const digestOf = (bytes: string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 const part = (mediaType: string, bytes: string) => ({
@@ -47,6 +48,7 @@ describe("the image that comes with the node", () => {
   const images = new Map<string, Image>();
   const calls: string[] = [];
   let full = false;
+  let onWrite: (() => void) | undefined;
 
   const imageServer: ImagesServer = {
     get: ({ request, metadata }, answer) => {
@@ -69,7 +71,8 @@ describe("the image that comes with the node", () => {
   const contentServer: ContentServer = {
     write: (call) => {
       call.on("data", ({ expected, data, total, labels }) => {
-        if (full) call.emit("error", refusal(status.RESOURCE_EXHAUSTED, "no space left on device"));
+        if (onWrite !== undefined) onWrite();
+        else if (full) call.emit("error", refusal(status.RESOURCE_EXHAUSTED, "no space left on device"));
         else if (blobs.has(expected))
           call.emit("error", refusal(status.ALREADY_EXISTS, "content already exists"));
         else {
@@ -97,6 +100,7 @@ describe("the image that comes with the node", () => {
     for (const map of [blobs, images]) map.clear();
     calls.length = 0;
     full = false;
+    onWrite = undefined;
   });
   afterEach(() => {
     server.forceShutdown();
@@ -105,19 +109,19 @@ describe("the image that comes with the node", () => {
 
   it("is stored with all its parts, the image last; once", async () => {
     const digest = layOut(folder, "layer");
-    await seedImage(NAME, folder, socket);
+    await seedImage(NAME, folder, socket, NEVER);
     assert.deepEqual(calls, ["write", "write", "write", "create"]);
     assert.equal(images.get(NAME)?.target?.digest, digest);
-    await seedImage(NAME, folder, socket);
+    await seedImage(NAME, folder, socket, NEVER);
     assert.equal(calls.length, 4);
   });
 
   it("gives way to that of a newer node image; parts that are there stay", async () => {
     layOut(folder, "layer");
-    await seedImage(NAME, folder, socket);
+    await seedImage(NAME, folder, socket, NEVER);
     const newer = layOut(folder, "another layer");
     calls.length = 0;
-    await seedImage(NAME, folder, socket);
+    await seedImage(NAME, folder, socket, NEVER);
     assert.deepEqual(calls, ["write", "write", "update"], "its configuration is the same");
     assert.equal(images.get(NAME)?.target?.digest, newer);
   });
@@ -125,15 +129,26 @@ describe("the image that comes with the node", () => {
   it("is not there when a part of it is refused", async () => {
     layOut(folder, "layer");
     full = true;
-    await assert.rejects(seedImage(NAME, folder, socket), {
+    await assert.rejects(seedImage(NAME, folder, socket, NEVER), {
       code: "SERVICE_FAILED",
       message: `containerd does not take the image ${NAME}: no space left on device`,
     });
     assert.deepEqual(calls, []);
   });
 
+  it("is given up at once when the agent is asked to stop, before or while containerd is silent", async () => {
+    layOut(folder, "layer");
+    const stop = new AbortController();
+    onWrite = () => stop.abort();
+    await assert.rejects(seedImage(NAME, folder, socket, stop.signal), { code: "CANCELLED" });
+    await assert.rejects(seedImage(NAME, folder, socket, stop.signal), { code: "CANCELLED" });
+    assert.deepEqual(calls, []);
+  });
+
   it("needs containerd", async () => {
     layOut(folder, "layer");
-    await assert.rejects(seedImage(NAME, folder, join(folder, "nobody.sock")), { code: "SERVICE_FAILED" });
+    await assert.rejects(seedImage(NAME, folder, join(folder, "nobody.sock"), NEVER), {
+      code: "SERVICE_FAILED",
+    });
   });
 });
