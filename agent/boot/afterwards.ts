@@ -4,7 +4,6 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { asSealetError } from "../error.ts";
-import { nodePatch, patchNode } from "../kubelet/node-object.ts";
 import type { Journal } from "./journal.ts";
 import type { Facts } from "./sequence.ts";
 import type { ThisMachine } from "./this-machine.ts";
@@ -22,9 +21,11 @@ export interface Serving {
 const CERTIFICATES_LOOKED_AT = 3_600_000;
 
 export function afterwards(serving: Serving): void {
-  const { machine, journal, signal, onRenewed } = serving;
+  const { facts, machine, journal, signal, onRenewed } = serving;
   void insist(serving, "The state disk is initialised", () => machine.initialiseDisk(signal));
-  void insist(serving, "The node's object tells its TEE", () => labelNode(serving));
+  const { session, told } = facts;
+  if (session !== undefined && told !== true)
+    void insist(serving, "The node's object tells its TEE", () => machine.kubernetes.tell(session, signal));
   const looked = setInterval(() => {
     void insist(serving, "Certificates looked at", async () => {
       if (!(await machine.renewCertificates(signal))) return false;
@@ -49,24 +50,9 @@ async function insist(
     } catch (thrown) {
       const { code, message } = asSealetError(thrown);
       if (signal.aborted) return;
-      // The first failures are usual: kubelet makes the node's object seconds after its start.
       if (attempt % 10 === 5)
         journal.append({ phase: "agent", kind: "note", code, message: `${what}: ${message}` });
       await delay(Math.min(30_000, 500 * 1.5 ** attempt), undefined, { signal }).catch(() => undefined);
     }
-  }
-}
-
-async function labelNode({ facts, machine, signal }: Serving): Promise<unknown> {
-  const { configuration, session, tee } = facts;
-  if (configuration === undefined || session === undefined || tee === undefined) return false;
-  const { evidenceSha256, attestedUnixMs } = session;
-  const told = { tee: tee.tee, measurement: machine.measurement(), evidenceSha256, attestedUnixMs };
-  const api = machine.kubernetesApi();
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(10_000)]);
-  try {
-    return await patchNode(api, configuration.node, nodePatch(told), limit);
-  } finally {
-    api.key.fill(0);
   }
 }

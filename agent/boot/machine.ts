@@ -29,6 +29,11 @@ export interface Attested {
   readonly evidenceSha256: string;
 }
 
+export interface Verdict extends Attested {
+  /** When the KMS accepted the evidence. */
+  readonly attestedUnixMs: number;
+}
+
 /** Keys and orders of the KMS for an evidence; wiped by whoever took them. */
 export interface Unsealed extends Attested, Disposable {
   readonly format: boolean;
@@ -77,6 +82,8 @@ export interface KeyService<Keys extends Unsealed> {
 }
 
 interface Kubernetes {
+  /** Tells the cluster what this node is, on the node's own object there. */
+  tell(verdict: Verdict, signal: AbortSignal): Promise<void>;
   /** Writes the configuration, starts containerd and kubelet, waits until kubelet is healthy. */
   start(signal: AbortSignal): Promise<string>;
   /** kubelet, containerd and every pod; what does not stop is killed. Does nothing where nothing runs. */

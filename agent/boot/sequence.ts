@@ -27,6 +27,8 @@ export interface Facts {
   session?: Session;
   /** What the KMS counts this machine the holder of, from its answer on. */
   leaseId?: string;
+  /** The node's object in Kubernetes tells what the node is. */
+  told?: true;
 }
 
 export interface SequenceOptions<Keys extends Unsealed> {
@@ -143,11 +145,23 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
   }
 
   async kubelet({ signal }: Attempt): Promise<Outcome> {
-    return { done: await this.#machine.kubernetes.start(signal) };
+    // Beside containerd's start, with the certificates written before it: kubelet finds its object there.
+    const [done] = await Promise.all([this.#machine.kubernetes.start(signal), this.#tell(signal)]);
+    return { done };
   }
 
   async serve({ signal }: Attempt): Promise<Outcome> {
     return { done: await this.#machine.serve(signal) };
+  }
+
+  /** Where it fails now it is done once the node serves: kubelet starts with or without the API server. */
+  async #tell(signal: AbortSignal): Promise<void> {
+    const { session } = this.#facts;
+    if (session === undefined) return;
+    await this.#machine.kubernetes.tell(session, signal).then(
+      () => (this.#facts.told = true),
+      () => undefined,
+    );
   }
 
   async #inspect(signal: AbortSignal): Promise<Inspection> {

@@ -7,8 +7,14 @@ import { nodeCrypto } from "../crypto/node.ts";
 import { StateDisk } from "../disk/state-disk.ts";
 import { SealetError } from "../error.ts";
 import { FILES } from "../kubelet/places.ts";
-import { apiUrl, startKubernetes, stopKubernetes, writeConfiguration } from "../kubelet/kubernetes.ts";
-import type { KubernetesApi } from "../kubelet/node-object.ts";
+import {
+  apiUrl,
+  readKubernetesAhead,
+  startKubernetes,
+  stopKubernetes,
+  writeConfiguration,
+} from "../kubelet/kubernetes.ts";
+import { type KubernetesApi, tellNode } from "../kubelet/node-object.ts";
 import { readIfThere } from "../kubelet/atomic-file.ts";
 import type { Services } from "../kubelet/systemd.ts";
 import { detectTee } from "../tee/detect.ts";
@@ -16,7 +22,14 @@ import type { EvidenceSource } from "../tee/evidence-source.ts";
 import type { Clock } from "./clock.ts";
 import { type Configuration, readConfiguration } from "./configuration.ts";
 import { instanceIdentity } from "./instance-identity.ts";
-import type { Inspection, Machine, NodeConfiguration, StateDisk as BootDisk, Tee } from "./machine.ts";
+import type {
+  Inspection,
+  Machine,
+  NodeConfiguration,
+  StateDisk as BootDisk,
+  Tee,
+  Verdict,
+} from "./machine.ts";
 import { NodeKeys, type NodeUnsealed } from "./node-keys.ts";
 
 export interface ThisMachineOptions {
@@ -30,6 +43,8 @@ export interface ThisMachineOptions {
 
 const MOUNT_POINT = "/var";
 const GOING_DOWN_TIMEOUT = 5000;
+/** Less than what kubelet needs to be healthy, so that nobody waits for an API server that is not there. */
+const TELL_TIMEOUT = 5000;
 
 export class ThisMachine implements Machine<NodeUnsealed> {
   readonly #options: ThisMachineOptions;
@@ -60,6 +75,7 @@ export class ThisMachine implements Machine<NodeUnsealed> {
   }
 
   async detect(): Promise<Tee> {
+    void readKubernetesAhead();
     const { runtime, clock } = this.#options;
     const source = await detectTee();
     const identity = await instanceIdentity(runtime);
@@ -79,6 +95,7 @@ export class ThisMachine implements Machine<NodeUnsealed> {
   };
 
   readonly kubernetes = {
+    tell: async (verdict: Verdict, signal: AbortSignal) => this.#tell(verdict, signal),
     start: async (signal: AbortSignal) =>
       startKubernetes(need(this.keys.enrolment, "enrolment"), this.#options.services, signal),
     stop: async (signal: AbortSignal) => stopKubernetes(this.#options.services, signal),
@@ -122,8 +139,20 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     return source.getEvidence(reportData, { signal });
   }
 
+  async #tell({ evidenceSha256, attestedUnixMs }: Verdict, signal: AbortSignal): Promise<void> {
+    const { tee } = need(this.#source, "TEE");
+    const api = this.#kubernetesApi();
+    const facts = { tee, measurement: this.#measurement(), evidenceSha256, attestedUnixMs };
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(TELL_TIMEOUT)]);
+    try {
+      await tellNode(api, this.configuration.initdata.node, facts, limit);
+    } finally {
+      api.key.fill(0);
+    }
+  }
+
   /** The launch measurement in the evidence that the KMS had last, hex; none where this agent gave no evidence. */
-  measurement(): string | undefined {
+  #measurement(): string | undefined {
     const evidence = this.#keys?.evidence;
     if (evidence?.tee === "sev-snp") return hex(REPORT.decode(evidence.report).measurement);
     if (evidence?.tee === "tdx") return hex(parseQuote(evidence.report).td.fields.mrTd);
@@ -131,7 +160,7 @@ export class ThisMachine implements Machine<NodeUnsealed> {
   }
 
   /** With kubelet's own credential. */
-  kubernetesApi(): KubernetesApi {
+  #kubernetesApi(): KubernetesApi {
     const server = apiUrl(need(this.keys.enrolment, "enrolment").apiServers[0] ?? "");
     const read = (path: string) => need(readIfThere(path), path);
     return {

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import type { EnrolResponse } from "../api/gen/sealet.ts";
+import { readAhead } from "../../native/read-ahead.ts";
 import { pem } from "../crypto/pem.ts";
 import { SealetError } from "../error.ts";
 import { writeAtomically } from "./atomic-file.ts";
@@ -66,6 +67,12 @@ export function apiUrl(server: string): string {
     });
   }
   return url.origin;
+}
+
+/** While the keys are asked for, a processor is free: what runs after them comes from the root meanwhile. A hint. */
+export async function readKubernetesAhead(): Promise<void> {
+  for (const program of ["containerd", "containerd-shim-runc-v2", "runc", "kubelet"])
+    await readAhead(`/usr/bin/${program}`);
 }
 
 /** @returns for people, what was done */

@@ -23,49 +23,68 @@ export interface KubernetesApi {
   readonly key: Buffer;
 }
 
-export function nodePatch({ tee, measurement, evidenceSha256, attestedUnixMs }: NodeFacts): string {
-  return JSON.stringify({
-    metadata: {
-      labels: { "sealet.dev/tee": tee },
-      annotations: {
-        "sealet.dev/measurement": measurement,
-        "sealet.dev/evidence-sha256": evidenceSha256,
-        "sealet.dev/verdict-time": new Date(attestedUnixMs).toISOString(),
-      },
-    },
-  });
-}
-
-/** @throws KUBELET_UNHEALTHY where the API server can't be asked, or has no such node yet */
-export function patchNode(
+/**
+ * Makes the object where kubelet has not yet: then the node has its label from its first moment on.
+ * @throws KUBELET_UNHEALTHY where the API server can't be asked, or refuses
+ */
+export async function tellNode(
   api: KubernetesApi,
   node: string,
-  patch: string,
+  { tee, measurement, evidenceSha256, attestedUnixMs }: NodeFacts,
   signal: AbortSignal,
 ): Promise<void> {
-  const url = new URL(`/api/v1/nodes/${encodeURIComponent(node)}`, api.server);
+  const metadata = {
+    labels: { "sealet.dev/tee": tee },
+    annotations: {
+      "sealet.dev/measurement": measurement,
+      "sealet.dev/evidence-sha256": evidenceSha256,
+      "sealet.dev/verdict-time": new Date(attestedUnixMs).toISOString(),
+    },
+  };
+  const path = `${NODES}/${encodeURIComponent(node)}`;
+  const patched = await send(api, { method: "PATCH", path, type: MERGE, body: { metadata } }, signal);
+  if (patched === 200) return;
+  if (patched !== 404) throw unhealthy(api, `the patch of node ${node} was answered with ${patched}`);
+  const body = { apiVersion: "v1", kind: "Node", metadata: { name: node, ...metadata } };
+  const made = await send(api, { method: "POST", path: NODES, type: "application/json", body }, signal);
+  if (made !== 201) throw unhealthy(api, `making node ${node} was answered with ${made}`);
+}
+
+const NODES = "/api/v1/nodes";
+const MERGE = "application/merge-patch+json";
+
+interface Sent {
+  readonly method: "PATCH" | "POST";
+  readonly path: string;
+  readonly type: string;
+  readonly body: object;
+}
+
+function unhealthy({ server }: KubernetesApi, message: string, cause?: unknown): SealetError {
+  return new SealetError("KUBELET_UNHEALTHY", `${new URL(server).host}: ${message}`, { cause });
+}
+
+/** @returns the answer's status */
+function send(api: KubernetesApi, { method, path, type, body }: Sent, signal: AbortSignal): Promise<number> {
+  const text = JSON.stringify(body);
   const options = {
-    method: "PATCH",
+    method,
     ca: api.ca,
     cert: api.certificate,
     key: api.key,
     minVersion: "TLSv1.3",
     agent: false,
     signal,
-    headers: { "content-type": "application/merge-patch+json", "content-length": Buffer.byteLength(patch) },
+    headers: { "content-type": type, "content-length": Buffer.byteLength(text) },
   } as const;
   return new Promise((resolve, reject) => {
-    const fail = (message: string, cause?: unknown) =>
-      reject(new SealetError("KUBELET_UNHEALTHY", `${url.host}: ${message}`, { cause }));
-    const call = request(url, options, (response) => {
+    const fail = (error: Error) => reject(unhealthy(api, error.message, error));
+    const call = request(new URL(path, api.server), options, (response) => {
       response.resume();
-      response.once("end", () => {
-        if (response.statusCode === 200) resolve();
-        else fail(`the patch of node ${node} was answered with ${response.statusCode}`);
-      });
-      response.once("error", (error) => fail(error.message, error));
+      response.once("end", () => resolve(response.statusCode ?? 0));
+      response.once("error", fail);
     });
-    call.once("error", (error) => fail(error.message, error));
-    call.end(patch);
+    call.once("error", fail);
+    call.end(text);
   });
 }

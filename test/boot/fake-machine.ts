@@ -11,6 +11,7 @@ import type {
   NodeConfiguration,
   Tee,
   Unsealed,
+  Verdict,
 } from "../../agent/boot/machine.ts";
 import type { DiskFacts } from "../../agent/api/gen/sealet.ts";
 import { SealetError } from "../../agent/error.ts";
@@ -26,6 +27,7 @@ export type Operation =
   | "mount"
   | "enrol"
   | "kubernetes.start"
+  | "kubernetes.tell"
   | "serve"
   | "renew"
   | "release"
@@ -157,6 +159,8 @@ export class FakeMachine implements Machine<FakeKeys> {
   };
 
   readonly kubernetes = {
+    tell: (_verdict: Verdict, signal: AbortSignal): Promise<void> =>
+      this.#do("kubernetes.tell", signal, () => undefined),
     start: (signal: AbortSignal): Promise<string> =>
       this.#do("kubernetes.start", signal, () => {
         this.kubelet = "running";

@@ -85,6 +85,7 @@ describe("boot of a node", () => {
       "mount",
       "enrol",
       "kubernetes.start",
+      "kubernetes.tell",
       "serve",
     ]);
     for (const phase of PHASES) {
@@ -131,6 +132,19 @@ describe("boot of a node", () => {
       retried.every((event) => event.code === "KMS_UNREACHABLE" && event.message.includes("again in")),
     );
     assert.ok(Math.max(...clock.sleeps.filter((ms) => ms <= 30_000)) <= 30_000);
+    await agent.end();
+  });
+});
+
+describe("the node's object", () => {
+  it("is told of later where the API server can't be asked, and kubelet starts all the same", async () => {
+    const machine = new FakeMachine();
+    machine.before = (operation) => {
+      if (operation === "kubernetes.tell") throw new SealetError("KUBELET_UNHEALTHY", "Nobody answers");
+    };
+    const agent = start(machine);
+    await clock.until(is(agent, "serving"));
+    assert.equal(agent.node.facts.told, undefined);
     await agent.end();
   });
 });

@@ -6,7 +6,7 @@ import { type Server as HttpsServer, createServer as createHttpsServer } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { untilHealthy } from "../../agent/kubelet/health.ts";
-import { nodePatch, patchNode } from "../../agent/kubelet/node-object.ts";
+import { type KubernetesApi, tellNode } from "../../agent/kubelet/node-object.ts";
 import { mountsBelow } from "../../agent/kubelet/pods.ts";
 import { runProgram } from "../../agent/kubelet/program.ts";
 import { systemd } from "../../agent/kubelet/systemd.ts";
@@ -93,52 +93,62 @@ describe("kubelet's health", () => {
 });
 
 describe("the node's object", () => {
-  it("is patched with kubelet's own certificate: one label, three annotations", async () => {
-    const ca = testCa();
-    const serving = ca.issue({ CN: "kube-apiserver" }, "serving");
-    const client = ca.issue({ O: "system:nodes", CN: "system:node:worker-1" }, "client");
-    const seen: unknown[] = [];
-    let status = 404;
-    const options = {
-      key: serving.privateKey,
-      cert: serving.certificate,
-      ca: ca.certificate,
-      requestCert: true,
-    };
-    const server = createHttpsServer(options, (request, response) => {
+  const ca = testCa();
+  const serving = ca.issue({ CN: "kube-apiserver" }, "serving");
+  const client = ca.issue({ O: "system:nodes", CN: "system:node:worker-1" }, "client");
+  const facts = { tee: "sev-snp", measurement: "ab", evidenceSha256: "cd", attestedUnixMs: 0 };
+  const metadata =
+    '"labels":{"sealet.dev/tee":"sev-snp"},"annotations":{"sealet.dev/measurement":"ab",' +
+    '"sealet.dev/evidence-sha256":"cd","sealet.dev/verdict-time":"1970-01-01T00:00:00.000Z"}}';
+  const PATCH = `PATCH /api/v1/nodes/worker-1 application/merge-patch+json {"metadata":{${metadata}}`;
+  const POST = `POST /api/v1/nodes application/json {"apiVersion":"v1","kind":"Node","metadata":{"name":"worker-1",${metadata}}`;
+  let server: HttpsServer;
+  let api: KubernetesApi;
+  let seen: string[];
+  let answers: Readonly<Record<string, number>>;
+
+  beforeEach(async () => {
+    seen = [];
+    const tls = { key: serving.privateKey, cert: serving.certificate, ca: ca.certificate, requestCert: true };
+    server = createHttpsServer(tls, (request, response) => {
       let body = "";
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
       request.on("end", () => {
-        seen.push([request.method, request.url, request.headers["content-type"], body]);
-        response.writeHead(status).end("{}");
+        seen.push([request.method, request.url, request.headers["content-type"], body].join(" "));
+        response.writeHead(answers[request.method ?? ""] ?? 500).end("{}");
       });
     });
-    const api = {
+    api = {
       server: `https://127.0.0.1:${await listening(server)}`,
       ca: ca.certificate,
       certificate: client.certificate,
       key: client.privateKey,
     };
-    const facts = { tee: "sev-snp", measurement: "ab", evidenceSha256: "cd", attestedUnixMs: 0 };
-    try {
-      await assert.rejects(patchNode(api, "worker-1", nodePatch(facts), never), {
-        code: "KUBELET_UNHEALTHY",
-        message: /404/,
-      });
-      status = 200;
-      await patchNode(api, "worker-1", nodePatch(facts), never);
-      const strangers = { ...api, ca: testCa().certificate };
-      await assert.rejects(patchNode(strangers, "worker-1", nodePatch(facts), never), {
-        code: "KUBELET_UNHEALTHY",
-      });
-    } finally {
-      server.close();
+  });
+  afterEach(() => server.close());
+
+  it("is patched with kubelet's own certificate: one label, three annotations", async () => {
+    answers = { PATCH: 200 };
+    await tellNode(api, "worker-1", facts, never);
+    assert.deepEqual(seen, [PATCH]);
+  });
+
+  it("is made with them before kubelet comes to it", async () => {
+    answers = { PATCH: 404, POST: 201 };
+    await tellNode(api, "worker-1", facts, never);
+    assert.deepEqual(seen, [PATCH, POST]);
+  });
+
+  it("is not said to tell what the API server refused, or was not asked", async () => {
+    for (const refused of [{ PATCH: 403 }, { PATCH: 404, POST: 409 }]) {
+      answers = refused;
+      const message = /127\.0\.0\.1:\d+: .*node worker-1 was answered with 4/u;
+      await assert.rejects(tellNode(api, "worker-1", facts, never), { code: "KUBELET_UNHEALTHY", message });
     }
-    const body =
-      '{"metadata":{"labels":{"sealet.dev/tee":"sev-snp"},"annotations":{"sealet.dev/measurement":"ab",' +
-      '"sealet.dev/evidence-sha256":"cd","sealet.dev/verdict-time":"1970-01-01T00:00:00.000Z"}}}';
-    const expected = ["PATCH", "/api/v1/nodes/worker-1", "application/merge-patch+json", body];
-    assert.deepEqual(seen, [expected, expected]);
+    const strangers = { ...api, ca: testCa().certificate };
+    await assert.rejects(tellNode(strangers, "worker-1", facts, never), { code: "KUBELET_UNHEALTHY" });
+    const late = AbortSignal.timeout(1);
+    await assert.rejects(tellNode(api, "worker-1", facts, late), { code: "KUBELET_UNHEALTHY" });
   });
 });
 

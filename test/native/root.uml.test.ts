@@ -2,8 +2,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { errnoName } from "../../native/libc.ts";
+import { errnoName, libc, must } from "../../native/libc.ts";
 import { mount, unmount } from "../../native/mount.ts";
+import { readAhead } from "../../native/read-ahead.ts";
+
+// include/uapi/asm-generic/unistd.h
+const CACHESTAT = 451;
+const cachestat = libc(
+  "long syscall(long number, unsigned int fd, void *range, void *pages, unsigned int flags)",
+);
 
 const target = "/tmp/mounted";
 
@@ -35,6 +42,26 @@ describe("mount", () => {
     assert.equal(errnoName((await mount({ ...ext4, type: "nofs" })).errno), "ENODEV");
     assert.equal(errnoName((await mount({ ...ext4, source: "/dev/none" })).errno), "ENOENT");
     assert.equal(mountedOptions(), undefined);
+  });
+
+  it("readahead brings a file of it into memory, and only hints where there is none", async () => {
+    await mount(ext4);
+    writeFileSync(`${target}/program`, Buffer.alloc(5 << 20, 1));
+    await unmount(target);
+    await mount(ext4);
+    writeFileSync("/sys/block/ubdb/queue/read_ahead_kb", "1024"); // as in node images
+    const cached = () => {
+      const fd = openSync(`${target}/program`, "r");
+      const pages = Buffer.alloc(40);
+      must("cachestat", cachestat(CACHESTAT, fd, Buffer.alloc(16), pages, 0));
+      closeSync(fd);
+      return Number(pages.readBigUInt64LE());
+    };
+    assert.equal(cached(), 0);
+    await readAhead(`${target}/program`);
+    assert.equal(cached(), (5 << 20) / 4096);
+    await readAhead(`${target}/none`);
+    await unmount(target);
   });
 
   it("does not unmount what is in use, but detaches it", async () => {
