@@ -63,7 +63,6 @@ async function bundle(outfile: string): Promise<void> {
     target: "node26",
     minifySyntax: true,
     minifyWhitespace: true,
-    keepNames: true,
     legalComments: "none",
     logLevel: "warning",
     // Packages ask import.meta.url only for createRequire: resolved beside the executable, never in a checkout.
@@ -71,6 +70,8 @@ async function bundle(outfile: string): Promise<void> {
     define: {
       "import.meta.url": "__executable",
       "import.meta.dirname": '"/nonexistent"',
+      // Packages load their tools for developers otherwise.
+      "process.env.NODE_ENV": '"production"',
       SEALET_VERSION: JSON.stringify(version),
     },
     plugins: [koffiBesideExecutable, englishOnly],
