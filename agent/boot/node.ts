@@ -2,8 +2,9 @@
  * The node from the agent's start to its end: boots it, keeps its lease, locks it when the lease is lost or the boot
  * fails for good, and gives the lease back when the machine goes down.
  *
- * INVARIANTS: a node that failed or is locked runs no kubelet and has no open disk, but goes on explaining itself. When
- * only this program stops, everything is left as it is for the next one.
+ * INVARIANTS: a node that failed or is locked runs no kubelet and has no open disk, but goes on explaining itself; a
+ * while later its agent ends, so that the next one tries again from the beginning. When only this program stops,
+ * everything is left as it is for the next one.
  */
 import { type Code, SealetError, asSealetError } from "../error.ts";
 import type { Clock } from "./clock.ts";
@@ -36,6 +37,8 @@ export interface NodeOptions<Keys extends Unsealed> {
 /** How long a lost lease waits for the phase that is at work, before it locks regardless. */
 const PATIENCE = 10_000;
 const RELEASE_TIMEOUT = 5_000;
+/** Until a node that failed or is locked tries again: a policy is corrected, a KMS is back. */
+const TRY_AGAIN = 60_000;
 
 export class Node<Keys extends Unsealed> {
   readonly #options: NodeOptions<Keys>;
@@ -74,9 +77,17 @@ export class Node<Keys extends Unsealed> {
     return this.#runner.states;
   }
 
-  /** @returns when the agent is to end; the caller then exits */
+  /** @returns when the agent is to end; the caller then exits, and whatever started it starts the next one */
   async run(): Promise<void> {
     this.#guardInherited();
+    const locked = await this.#bootAndKeep();
+    if (locked === "closed" && (await this.#waited())) return;
+    await aborted(this.#stop);
+    await this.#end();
+  }
+
+  /** @returns how it was locked; undefined: it was not, the agent is asked to end */
+  async #bootAndKeep(): Promise<Locked | undefined> {
     const boot = this.#runner.run();
     const result = await Promise.race([boot, this.#lostAndPatient()]);
     if (result !== undefined && !this.#lost.signal.aborted) {
@@ -90,8 +101,7 @@ export class Node<Keys extends Unsealed> {
           break;
         case "failed":
           this.#keeper.stop();
-          await this.#lockAs({ state: "failed", phase: result.phase, error: result.error });
-          break;
+          return this.#lockAs({ state: "failed", phase: result.phase, error: result.error });
         case "cancelled":
           break;
         default:
@@ -99,13 +109,19 @@ export class Node<Keys extends Unsealed> {
       }
     }
     await aborted(AbortSignal.any([this.#stop, this.#lost.signal]));
-    if (!this.#stop.aborted) {
-      const error = asSealetError(this.#lost.signal.reason, "LEASE_LOST");
-      if (error.code === "LEASE_LOST") delete this.facts.leaseId;
-      await this.#lockAs({ state: "locked", phase: "lease", error });
-    }
-    await aborted(this.#stop);
-    await this.#end();
+    if (this.#stop.aborted) return undefined;
+    const error = asSealetError(this.#lost.signal.reason, "LEASE_LOST");
+    if (error.code === "LEASE_LOST") delete this.facts.leaseId;
+    return this.#lockAs({ state: "locked", phase: "lease", error });
+  }
+
+  /** @returns false if the agent was asked to end before */
+  async #waited(): Promise<boolean> {
+    this.#note(`Tries again in ${TRY_AGAIN / 1000} s`);
+    return this.#options.clock.sleep(TRY_AGAIN, this.#stop).then(
+      () => true,
+      () => false,
+    );
   }
 
   /**
@@ -123,13 +139,14 @@ export class Node<Keys extends Unsealed> {
     clock.sleep(Math.max(0, lease.heldUntil - clock.monotonic()), this.#stop).then(ended, () => undefined);
   }
 
-  async #lockAs(state: Extract<NodeState, { error: unknown }>): Promise<void> {
+  async #lockAs(state: Extract<NodeState, { error: unknown }>): Promise<Locked> {
     // Said first: stopping pods can take a while, and whoever asks should be told why.
     this.#enter(state);
     this.#options.session.remove();
     const locked = await lock(this.#options, true);
     // It will not use the keys: the machine that takes its place need not wait for the lease's end.
     if (locked === "closed") await this.#giveBack();
+    return locked;
   }
 
   async #end(): Promise<void> {

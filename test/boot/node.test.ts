@@ -36,6 +36,8 @@ afterEach(() => rmSync(run, { recursive: true, force: true }));
 interface Agent {
   readonly node: Node<Parameters<FakeMachine["disk"]["unseal"]>[0]>;
   readonly journal: Journal;
+  /** It ended, by itself or asked to. */
+  readonly over: () => boolean;
   /** The agent is asked to end, and has. */
   end(): Promise<void>;
   /** SIGKILL: nothing of it runs any more. */
@@ -48,15 +50,16 @@ function start(machine: FakeMachine, until?: PhaseName): Agent {
   const journal = new Journal(program, join(run, "events.jsonl"));
   const session = new SessionFile(join(run, "session.json"));
   const node = new Node({ machine, journal, clock: program, session, until, random: () => 0.5 }, stop.signal);
-  const ended = node.run();
+  let ended = false;
+  void node.run().then(() => (ended = true));
+  const over = () => ended;
   return {
     node,
     journal,
+    over,
     end: async () => {
       stop.abort();
-      let over = false;
-      void ended.then(() => (over = true));
-      await clock.until(() => over);
+      await clock.until(over);
     },
     kill: () => program.kill(),
   };
@@ -282,6 +285,57 @@ describe("I10 an agent that is killed", () => {
     assert.equal(machine.kubelet, "stopped");
     assert.equal(second.node.state.state, "locked");
     await second.end();
+  });
+});
+
+describe("a node that is out of service", () => {
+  it("ends a minute after its boot failed, and the next agent boots it once the cause is gone", async () => {
+    const machine = new FakeMachine();
+    machine.before = (operation) => {
+      if (operation === "attest") throw new SealetError("EVIDENCE_REFUSED", "Another measurement");
+    };
+    const first = start(machine);
+    await clock.until(is(first, "failed"));
+    await clock.pass(59_000);
+    assert.equal(first.over(), false, "it goes on explaining itself");
+    machine.before = () => undefined;
+    await clock.until(first.over, 2_000);
+    assert.equal(machine.kubelet, "stopped");
+    const next = start(machine);
+    await clock.until(is(next, "serving"));
+    await next.end();
+  });
+
+  it("ends a minute after its lease was lost, and the next agent serves once the KMS is back", async () => {
+    const machine = new FakeMachine();
+    const first = start(machine);
+    await clock.until(is(first, "serving"));
+    machine.before = (operation) => {
+      if (operation === "renew" || operation === "attest")
+        throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+    };
+    await clock.until(first.over, 400_000);
+    const next = start(machine);
+    await clock.pass(600_000);
+    assert.equal(next.node.phases.get("attest")?.state, "retrying");
+    machine.before = () => undefined;
+    await clock.until(is(next, "serving"));
+    assert.equal(machine.kubelet, "running");
+    await next.end();
+  });
+
+  it("does not try again with a disk that could only be suspended", async () => {
+    const machine = new FakeMachine();
+    const agent = start(machine);
+    await clock.until(is(agent, "serving"));
+    machine.before = (operation) => {
+      if (operation === "renew") throw new SealetError("LEASE_LOST", "Another machine holds it");
+      if (operation === "disk.close") throw new SealetError("DISK_BUSY", "A pod does not die");
+    };
+    await clock.until(() => machine.suspended, 400_000);
+    await clock.pass(600_000);
+    assert.equal(agent.over(), false);
+    await agent.end();
   });
 });
 

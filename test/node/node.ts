@@ -137,7 +137,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
 }
 
 const POLL = 20;
-/** What the agent says of a node that goes nowhere any more. */
+/** What the agent says of a node that goes nowhere by itself, or not for a minute. */
 const GAVE_UP = /^(?:failed|locked): /u;
 const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => {
@@ -231,7 +231,8 @@ export class RunningNode implements TestNode {
       if (performance.now() > deadline)
         throw new Error(`no ${what} within ${milliseconds} ms; last were ${last.join("; ")}`);
       const end = events.find(
-        ({ phase, kind, message }) => phase === "agent" && kind === "note" && GAVE_UP.test(message),
+        ({ sequence, phase, kind, message }) =>
+          sequence > (wanted.after ?? 0) && phase === "agent" && kind === "note" && GAVE_UP.test(message),
       );
       // What it does then comes after it said so.
       if (end !== undefined && wanted.phase !== "lock")
