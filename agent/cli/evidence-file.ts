@@ -1,9 +1,9 @@
 /**
- * Evidence, policy and collateral as files, for commands that work offline. A file's kind is told by its bytes: a raw
- * report or quote, or JSON as `sealet evidence -o json` prints it.
+ * Evidence as a file, for commands that work offline. Its kind is told by its bytes: a raw report or quote, or JSON as
+ * `sealet evidence -o json` prints it.
  */
-import { readFileSync, statSync } from "node:fs";
-import type { Collateral, Evidence } from "../attest/appraise.ts";
+import { readFileSync } from "node:fs";
+import type { Evidence } from "../attest/appraise.ts";
 import { fromHex } from "../attest/bytes.ts";
 import { attempt, describeRefusal } from "../attest/malformed.ts";
 import { SealetError } from "../error.ts";
@@ -82,38 +82,6 @@ function parseEvidenceJson(bytes: Uint8Array, parts: EvidenceParts): Evidence {
     auxiliary: parts.auxiliary ?? part("auxiliary"),
     eventLog: parts.eventLog ?? part("eventLog"),
   };
-}
-
-/**
- * Collateral from paths: a directory has AMD's, laid out as its key distribution service does; a file is Intel's, JSON as
- * quote verification libraries exchange it (`tcb_info`, `qe_identity`, `root_ca_crl`, `pck_crl`, ...).
- * @param vek a VCEK or VLEK, DER or PEM, for evidence that brings none
- */
-export async function readCollateralPaths(paths: readonly string[], vek?: Uint8Array): Promise<Collateral> {
-  let collateral: Collateral = { snp: {} };
-  for (const path of paths) {
-    if (isDirectory(path)) {
-      const { readDirectory } = await import("../collateral/directory.ts");
-      const found = readDirectory(path);
-      collateral = { snp: { ...collateral.snp, ...found.snp }, tdx: found.tdx ?? collateral.tdx };
-    } else {
-      const { parseIntelCollateral } = await import("./intel-collateral.ts");
-      collateral = { ...collateral, tdx: parseIntelCollateral(readBytes(path), path) };
-    }
-  }
-  if (vek === undefined) return collateral;
-  const snp = Object.entries(collateral.snp).flatMap(([product, files]) =>
-    files === undefined ? [] : [[product, { ...files, vek }]],
-  );
-  return { ...collateral, snp: Object.fromEntries(snp) };
-}
-
-function isDirectory(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch (cause) {
-    throw new SealetError("CONFIG_INVALID", `${path} cannot be read: ${describe(cause)}`, { cause });
-  }
 }
 
 /** DER of a file that has it as such or as PEM. */

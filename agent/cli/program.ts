@@ -8,6 +8,7 @@ import { EXIT, EXIT_CODE, type Exit } from "./exit.ts";
 import { Output, type Sink } from "./output.ts";
 import { registerAgent } from "./agent.ts";
 import { registerAudit } from "./audit.ts";
+import { registerCollateral } from "./collateral.ts";
 import { registerDisk } from "./disk.ts";
 import { registerEvents } from "./events.ts";
 import { registerEvidence } from "./evidence.ts";
@@ -37,6 +38,7 @@ const COMMANDS: readonly Register[] = [
   registerAudit,
   registerVerify,
   registerExplain,
+  registerCollateral,
 ];
 
 export interface Streams {

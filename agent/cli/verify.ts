@@ -3,13 +3,14 @@ import type { Command } from "commander";
 import type { Expectation } from "../attest/appraise.ts";
 import type { Verdict } from "../attest/verdict.ts";
 import { SealetError } from "../error.ts";
-import { parseEvidence, readBytes, readCollateralPaths, readDer } from "./evidence-file.ts";
+import { parseEvidence, readBytes, readDer } from "./evidence-file.ts";
 import { fields, type Output, printable, type Style, table } from "./output.ts";
 
 interface VerifyOptions {
   readonly policy: string;
   readonly at?: string;
   readonly collateral?: readonly string[];
+  readonly operator?: string;
   readonly certificates?: string;
   readonly vek?: string;
   readonly eventLog?: string;
@@ -24,7 +25,8 @@ export function registerVerify(program: Command, output: Output): void {
     .description("judge a report, a quote or 'sealet evidence -o json' by a policy; nothing is fetched")
     .requiredOption("--policy <file>", "the policy, plain or signed (its signature is the KMS's to check)")
     .option("--at <time>", "the time to judge at (ISO 8601); now without it")
-    .option("--collateral <path...>", "AMD's endorsements (a directory) or Intel's (a JSON file)")
+    .option("--collateral <path...>", "directories of 'collateral fetch', signed bundles, Intel's JSON")
+    .option("--operator <file>", "the public key that has to have signed a bundle")
     .option("--certificates <file>", "SNP: the certificate table of the extended report")
     .option("--vek <file>", "SNP: the VCEK or VLEK, where the evidence has none")
     .option("--event-log <file>", "TDX: the TCG2 event log")
@@ -51,12 +53,14 @@ interface Verified {
 
 /** @throws POLICY_INVALID, EVIDENCE_MALFORMED, CONFIG_INVALID */
 async function verifyFile(evidencePath: string, options: VerifyOptions): Promise<Verified> {
-  const [{ appraise }, { toEar }, { nodeCrypto }, { VERSION }] = await Promise.all([
-    import("../attest/appraise.ts"),
-    import("../attest/ear.ts"),
-    import("../crypto/node.ts"),
-    import("../version.ts"),
-  ]);
+  const [{ appraise }, { toEar }, { nodeCrypto }, { VERSION }, { readCollateral, withVek }] =
+    await Promise.all([
+      import("../attest/appraise.ts"),
+      import("../attest/ear.ts"),
+      import("../crypto/node.ts"),
+      import("../version.ts"),
+      import("./collateral-files.ts"),
+    ]);
   const crypto = nodeCrypto();
   const at = options.at === undefined ? Date.now() : Date.parse(options.at);
   if (Number.isNaN(at)) throw new SealetError("USAGE", `'${options.at}' is no time`);
@@ -64,11 +68,13 @@ async function verifyFile(evidencePath: string, options: VerifyOptions): Promise
     auxiliary: options.certificates === undefined ? undefined : readBytes(options.certificates),
     eventLog: options.eventLog === undefined ? undefined : readBytes(options.eventLog),
   });
+  const paths = options.collateral ?? [];
   const vek = options.vek === undefined ? undefined : await readDer(options.vek);
+  const operator = options.operator === undefined ? undefined : await readDer(options.operator);
   const policy = await readPolicyFile(options.policy);
   const verdict = await appraise({
     evidence,
-    collateral: await readCollateralPaths(options.collateral ?? [], vek),
+    collateral: await withVek(await readCollateral(paths, operator), evidence, paths, vek),
     policy,
     at,
     expect: await expectation(options),

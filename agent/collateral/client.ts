@@ -13,7 +13,7 @@ import { cutSignedJson } from "../attest/tdx/signed-json.ts";
 import { parseCertificate, parseCrl, parsePemCertificates } from "../attest/x509.ts";
 import { SealetError } from "../error.ts";
 import { Coalescer } from "./coalesce.ts";
-import { PATH, readOptional, readSnp, readTdx, replaceFile, writtenAt } from "./directory.ts";
+import { PATH, readOptional, readSnp, readTdx, readVcek, replaceFile, writtenAt } from "./directory.ts";
 import type { Answer, Get } from "./http.ts";
 
 const AMD_KDS = "https://kdsintf.amd.com";
@@ -92,7 +92,8 @@ export class CollateralClient {
     const url = new URL(`/vcek/v1/${product}/${hwid}?${tcb}`, this.#options.amd ?? AMD_KDS);
     const path = PATH.vcek(product, hwid, tcb);
     await this.#obtain({ path, url, read: readCertificateSpan }, signal);
-    return readOptional(join(this.#options.directory, path)) ?? raise(missing("the chip's certificate"));
+    const query = { product, hwid, tcb };
+    return readVcek(this.#options.directory, query) ?? raise(missing("the chip's certificate"));
   }
 
   /** What a quote of this platform is verified with. @throws COLLATERAL_UNAVAILABLE where a part is not to be had */

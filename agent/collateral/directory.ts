@@ -15,10 +15,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Collateral } from "../attest/appraise.ts";
+import type { Collateral, Evidence } from "../attest/appraise.ts";
 import { splitPem } from "../attest/base64.ts";
 import { Malformed } from "../attest/malformed.ts";
 import { PRODUCTS, type Product } from "../attest/snp/product.ts";
+import { vcekQuery, type VcekQuery } from "../attest/snp/vcek-query.ts";
 import type { SignedDocument } from "../attest/tdx/facts.ts";
 import { SealetError } from "../error.ts";
 
@@ -54,6 +55,29 @@ export function readSnp(directory: string, product: Product): SnpCollateral | un
     readOptional(join(directory, PATH.crl(product, "vcek"))) ??
     readOptional(join(directory, PATH.crl(product, "vlek")));
   return { ark, ask: vcek?.signer, asvk: vlek?.signer, crl };
+}
+
+/** A chip's certificate for the TCB that a report names. */
+export function readVcek(directory: string, { product, hwid, tcb }: VcekQuery): Uint8Array | undefined {
+  return readOptional(join(directory, PATH.vcek(product, hwid, tcb)));
+}
+
+/** With the kept certificate of the chip that signed a report, for evidence that brings none. */
+export function withKeptVcek(
+  collateral: Collateral,
+  { tee, report, auxiliary }: Evidence,
+  directories: readonly string[],
+): Collateral {
+  if (tee !== "sev-snp" || auxiliary.length > 0) return collateral;
+  const snp = { ...collateral.snp };
+  for (const product of PRODUCTS) {
+    const [files, query] = [snp[product], vcekQuery(report, product)];
+    if (files === undefined || !query.ok || query.value.product !== product) continue;
+    const kept = directories.map((directory) => readVcek(directory, query.value));
+    const vek = kept.find((found) => found !== undefined);
+    if (vek !== undefined) snp[product] = { ...files, vek };
+  }
+  return { ...collateral, snp };
 }
 
 /** @returns undefined where there is nothing of Intel's */

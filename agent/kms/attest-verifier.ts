@@ -1,12 +1,12 @@
 /** The verifier of `agent/attest`, with the collateral that this KMS has. */
-import { AppraisalCache, type Collateral, appraise } from "../attest/appraise.ts";
+import { AppraisalCache, type Collateral, type Evidence, appraise } from "../attest/appraise.ts";
 import { parsePolicy } from "../attest/policy.ts";
 import { nodeCrypto } from "../crypto/node.ts";
 import { SealetError } from "../error.ts";
 import type { Verifier } from "./verifier.ts";
 
 /** @param collateral asked at each appraisal, so that newer collateral takes effect at once */
-export function attestVerifier(collateral: () => Collateral): Verifier {
+export function attestVerifier(collateral: (evidence: Evidence) => Collateral): Verifier {
   const crypto = nodeCrypto();
   const cache = new AppraisalCache(crypto);
   return {
@@ -24,7 +24,7 @@ export function attestVerifier(collateral: () => Collateral): Verifier {
         appraise: (evidence, { reportData, initdataSha256, initdataSha384 }, at) =>
           appraise({
             evidence,
-            collateral: collateral(),
+            collateral: collateral(evidence),
             policy,
             at,
             crypto,

@@ -1,6 +1,6 @@
 /** Puts a KMS together from its directory and opens its doors. */
-import type { Collateral } from "../attest/appraise.ts";
-import { readDirectory } from "../collateral/directory.ts";
+import type { Collateral, Evidence } from "../attest/appraise.ts";
+import { readDirectory, withKeptVcek } from "../collateral/directory.ts";
 import { CollateralInForce } from "./collateral-in-force.ts";
 import { SqliteStore } from "./sqlite.ts";
 import { openDirectory, pathsOf } from "./directory.ts";
@@ -15,7 +15,7 @@ import type { Store } from "./store.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface KmsOptions {
-  readonly verifier: (collateral: () => Collateral) => Verifier;
+  readonly verifier: (collateral: (evidence: Evidence) => Collateral) => Verifier;
   /** Default: from the directory. */
   readonly readCollateral?: () => Collateral;
   readonly report: ReportDefect;
@@ -56,7 +56,9 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
     options.readCollateral ?? (() => readDirectory(paths.collateral)),
   );
   await collateral.load();
-  const verifier = options.verifier(() => collateral.current);
+  const verifier = options.verifier((evidence) =>
+    withKeptVcek(collateral.current, evidence, [paths.collateral]),
+  );
   const ca = openCa(authority.certificate, authority.privateKey, configuration.certificateDays * DAY_MS);
   const spki = spkiOf(tls.certificate);
   const partOf = (network: number) => podCidr(configuration.podNetwork, network);

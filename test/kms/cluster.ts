@@ -26,7 +26,7 @@ import {
 } from "../twin/amd-ca.ts";
 
 export const twinCa: AmdCa = amdCa("Genoa");
-const vcek: Vek = twinCa.issue();
+export const vcek: Vek = twinCa.issue();
 const auxiliary = Buffer.from(certificateTable({ vcek: vcek.der }));
 
 /** Stands still relative to the system's clock, but for what a test adds. */

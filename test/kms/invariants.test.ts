@@ -1,12 +1,25 @@
 /** Age, explanations, roots: the invariants of the key service that no other file here attacks. */
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { POLICY_PAYLOAD_TYPE } from "../../agent/attest/policy.ts";
+import { vcekQuery } from "../../agent/attest/snp/vcek-query.ts";
 import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
+import { PATH } from "../../agent/collateral/directory.ts";
 import { ENROLMENT_TYPE } from "../../agent/config/enrolment.ts";
 import { followChain, GENESIS } from "../../agent/kms/audit.ts";
 import { amdCa, certificateTable } from "../twin/amd-ca.ts";
 import { Target } from "./attacker.ts";
-import { type Cluster, Machine, codeOf, policyVersion, sealed, twinCa, twinEvidence } from "./cluster.ts";
+import {
+  type Cluster,
+  Machine,
+  codeOf,
+  policyVersion,
+  sealed,
+  twinCa,
+  twinEvidence,
+  vcek,
+} from "./cluster.ts";
 
 describe("KMS under attack", () => {
   let target: Target;
@@ -168,6 +181,19 @@ describe("KMS under attack", () => {
         );
         await target.refused(bare.unseal(), "EVIDENCE_REFUSED");
       }
+    });
+
+    it("a report without its chip's certificate is refused, until the KMS has that", async () => {
+      const bare = twinEvidence(initdata, {}, { vek: vcek, auxiliary: Buffer.alloc(0) });
+      using machine2 = await Machine.boot(cluster, initdata, bare);
+      await target.refused(machine2.unseal(), "EVIDENCE_REFUSED", "snp.certificate");
+      const query = vcekQuery((await bare(Buffer.alloc(64), new AbortController().signal)).report);
+      assert.ok(query.ok);
+      const { product, hwid, tcb } = query.value;
+      const file = join(cluster.directory, "collateral", PATH.vcek(product, hwid, tcb));
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, vcek.der);
+      assert.equal(await codeOf(machine2.unseal()), "OK");
     });
 
     it("a debug guest is refused", async () => {

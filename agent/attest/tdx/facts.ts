@@ -58,7 +58,7 @@ export interface PlatformSignatures {
 }
 
 /** @throws Malformed */
-function parsePckChain(pem: Uint8Array): PckChain {
+export function parsePckChain(pem: Uint8Array): PckChain {
   const certificates = parsePemCertificates(utf8(pem, "PCK chain"), "PCK chain");
   const [pck, ca, root] = certificates;
   if (pck === undefined || ca === undefined || root === undefined || certificates.length !== 3)

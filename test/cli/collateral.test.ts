@@ -1,0 +1,145 @@
+/** `sealet collateral`: fetched from twins of AMD's and Intel's services, bundled, and verified with, as people do it. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
+import { vcekQuery } from "../../agent/attest/snp/vcek-query.ts";
+import { EXIT } from "../../agent/cli/exit.ts";
+import { runProgram } from "../../agent/cli/program.ts";
+import { right } from "../attest/snp/mutants.ts";
+import { ca as intel, twinPolicy, ZERO } from "../attest/tdx/twin.ts";
+import { CollateralServices } from "../twin/collateral-services.ts";
+import { FMSPC, pem } from "../twin/intel-ca.ts";
+
+const AT = "2026-06-01T00:00:00Z";
+const { Genoa: amd } = right.collateral.snp;
+const { report, auxiliary } = right.evidence;
+
+/** @returns the exit code, and what was printed as JSON */
+async function run(...args: string[]): Promise<{ exit: number; said: string }> {
+  let said = "";
+  const write = (text: string) => (said += text);
+  const exit = await runProgram(["-o", "json", ...args], { stdout: { write }, stderr: { write } });
+  return { exit, said };
+}
+
+describe("sealet collateral", () => {
+  let services: CollateralServices;
+  let folder: string;
+  let policy: string;
+
+  beforeEach(async () => {
+    services = await CollateralServices.start();
+    folder = mkdtempSync(join(tmpdir(), "sealet-collateral-cli-"));
+    const { tees } = right.policy;
+    assert.ok(typeof tees["sev-snp"] === "object");
+    const snp = { ...tees["sev-snp"], hostData: { anyOf: ["22".repeat(32)] } };
+    const tdx = twinPolicy({ mrConfigId: { anyOf: [ZERO] } });
+    policy = file("policy.json", JSON.stringify({ ...right.policy, tees: { ...tees, "sev-snp": snp, tdx } }));
+    serveAmd();
+    serveIntel();
+  });
+  afterEach(async () => {
+    await services.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  const path = (name: string): string => join(folder, name);
+  function file(name: string, content: string | Uint8Array): string {
+    writeFileSync(path(name), content);
+    return path(name);
+  }
+
+  function serveAmd(): void {
+    const query = vcekQuery(report);
+    const { vcek } = parseCertificateTable(auxiliary);
+    assert.ok(query.ok && vcek && amd?.ask && amd.crl);
+    const { hwid, tcb } = query.value;
+    services.served.set("/vcek/v1/Genoa/cert_chain", { body: Buffer.from(pem(amd.ask, amd.ark)) });
+    services.served.set("/vcek/v1/Genoa/crl", { body: amd.crl });
+    services.served.set(`/vcek/v1/Genoa/${hwid}?${tcb}`, { body: vcek });
+  }
+
+  function serveIntel(): void {
+    const { tcbInfo, qeIdentity, rootCrl, pckCrl } = intel.collateral();
+    const info = tcbInfo.get(FMSPC);
+    assert.ok(info && qeIdentity && rootCrl && pckCrl.platform);
+    const chain = encodeURIComponent(new TextDecoder().decode(info.issuerChain));
+    services.served.set(`/tdx/certification/v4/tcb?fmspc=${FMSPC}`, {
+      body: info.body,
+      headers: { "TCB-Info-Issuer-Chain": chain },
+    });
+    services.served.set("/tdx/certification/v4/qe/identity", {
+      body: qeIdentity.body,
+      headers: { "SGX-Enclave-Identity-Issuer-Chain": chain },
+    });
+    services.served.set("/sgx/certification/v4/pckcrl?ca=platform&encoding=der", { body: pckCrl.platform });
+    services.served.set("/IntelSGXRootCA.der", { body: rootCrl });
+  }
+
+  const fetch = (evidence: string) => {
+    const mirrors = ["--amd", services.url, "--intel", services.url, "--intel-certificates", services.url];
+    return run("collateral", "fetch", evidence, "--out", path("kept"), ...mirrors);
+  };
+  const verify = (evidence: string, ...more: string[]) =>
+    run("verify", evidence, "--policy", policy, "--at", AT, ...more);
+
+  it("fetches what an SNP report is judged with, the chip's certificate too", async () => {
+    const evidence = file("report.bin", report);
+    const { exit, said } = await fetch(evidence);
+    assert.equal(exit, EXIT.OK, said);
+    assert.match(said, /"platform": ?"Genoa [0-9a-f]{128} blSPL=/u);
+    assert.match(said, /vlek\/v1\/Genoa\/cert_chain/u, "what is not to be had is told");
+    const verdict = await verify(evidence, "--collateral", path("kept"));
+    assert.equal(verdict.exit, EXIT.OK, verdict.said);
+    // Another chip's report finds no certificate there.
+    const other = Uint8Array.from(report).fill(9, 0x1a0, 0x1e0);
+    assert.equal((await verify(file("other", other), "--collateral", path("kept"))).exit, EXIT.REFUSED);
+  });
+
+  it("fetches what a TDX quote is judged with", async () => {
+    const evidence = file("quote.bin", intel.quote());
+    const { exit, said } = await fetch(evidence);
+    assert.equal(exit, EXIT.OK, said);
+    assert.match(said, new RegExp(`FMSPC ${FMSPC}, platform CA`, "u"));
+    const verdict = await verify(evidence, "--collateral", path("kept"));
+    assert.equal(verdict.exit, EXIT.OK, verdict.said);
+  });
+
+  it("says what is not to be had, or can't be told from the evidence", async () => {
+    services.served.clear();
+    const { exit, said } = await fetch(file("quote.bin", intel.quote()));
+    assert.equal(exit, EXIT.UNAVAILABLE, said);
+    assert.match(said, /COLLATERAL_UNAVAILABLE/u);
+    const masked = file("masked", Uint8Array.from(report).fill(0, 0x1a0, 0x1e0));
+    assert.match((await fetch(masked)).said, /EVIDENCE_MALFORMED.*the chip id is masked/su);
+    assert.match((await fetch(file("junk", "junk"))).said, /EVIDENCE_MALFORMED/u);
+    serveAmd();
+    const without = await run(
+      ...["collateral", "fetch", masked, "--product", "Genoa", "--out", path("kept"), "--amd", services.url],
+    );
+    assert.equal(without.exit, EXIT.OK, without.said);
+  });
+
+  it("packs a directory into a bundle that counts only where its signer does", async () => {
+    const evidence = file("report.bin", report);
+    const table = ["--certificates", file("table.bin", auxiliary)];
+    await fetch(evidence);
+    for (const name of ["operator", "stranger"]) await run("operator", "init", "--key", path(name));
+    const bundle = path("collateral.dsse");
+    const signed = ["--key", path("operator"), "--out", bundle];
+    const packed = await run("collateral", "bundle", path("kept"), "--revision", "3", ...signed);
+    assert.equal(packed.exit, EXIT.OK, packed.said);
+    const judge = (...more: string[]) => verify(evidence, ...table, "--collateral", bundle, ...more);
+    const verdict = await judge("--operator", path("operator.pub"));
+    assert.equal(verdict.exit, EXIT.OK, verdict.said);
+    assert.match((await judge()).said, /USAGE/u);
+    assert.match((await judge("--operator", path("stranger.pub"))).said, /SIGNATURE_INVALID/u);
+    const envelope = readFileSync(bundle, "latin1");
+    file("collateral.dsse", envelope.replace('"payload":"ey', '"payload":"eX'));
+    assert.match((await judge("--operator", path("operator.pub"))).said, /SIGNATURE_INVALID/u);
+    const zero = await run("collateral", "bundle", path("kept"), "--revision", "0", ...signed);
+    assert.equal(zero.exit, EXIT.USAGE);
+  });
+});
