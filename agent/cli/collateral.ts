@@ -1,5 +1,4 @@
 /** `sealet collateral`: what evidence is judged with. Fetched from AMD and Intel, or packed into one signed file. */
-import { writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Evidence } from "../attest/appraise.ts";
 import type { Result } from "../attest/malformed.ts";
@@ -9,6 +8,7 @@ import { SealetError } from "../error.ts";
 import { parseEvidence, readBytes } from "./evidence-file.ts";
 import { keyOption } from "./kms-options.ts";
 import { fields, type Output } from "./output.ts";
+import { writeFile } from "./write-file.ts";
 
 interface FetchOptions {
   readonly out: string;
@@ -113,9 +113,9 @@ async function fetchFor(
     now: Date.now,
     onProblem: ({ message }) => problems.push(message),
   });
-  const of = { "sev-snp": fetchSnp, tdx: fetchTdx }[tee];
-  if (of === undefined) throw new SealetError("USAGE", `Nothing is fetched for evidence of ${tee}`);
-  return { directory, platform: await of(client, report, product), problems };
+  const fetchOf = tee === "sev-snp" ? fetchSnp : tee === "tdx" ? fetchTdx : undefined;
+  if (fetchOf === undefined) throw new SealetError("USAGE", `Nothing is fetched for evidence of '${tee}'`);
+  return { directory, platform: await fetchOf(client, report, product), problems };
 }
 
 const never = new AbortController().signal;
@@ -156,6 +156,6 @@ async function bundle(paths: readonly string[], { revision, key, out }: BundleOp
   const signer = openOperatorKey(key);
   const collateral = await readCollateral(paths);
   const payload = encodeBundle({ version: revision, created: new Date().toISOString(), collateral });
-  writeFileSync(out, signer.sign(COLLATERAL_PAYLOAD_TYPE, payload), { flush: true });
+  writeFile(out, signer.sign(COLLATERAL_PAYLOAD_TYPE, payload));
   return signer.keyid;
 }

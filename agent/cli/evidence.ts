@@ -1,10 +1,9 @@
 /** `sealet evidence`: asks this machine's TEE for evidence, to be judged elsewhere. */
-import { writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Evidence } from "../api/gen/sealet.ts";
-import { SealetError } from "../error.ts";
 import { type Output, type Style, fields, toJson } from "./output.ts";
 import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
+import { writeFile } from "./write-file.ts";
 
 interface EvidenceOptions extends AgentOptions {
   readonly nonce: Buffer;
@@ -25,7 +24,7 @@ export function registerEvidence(program: Command, output: Output): void {
       const evidence = await askAgent(agentAddress(agent), METHOD.getEvidence, { nonce }, TIMEOUT);
       const reportData = Buffer.from(await evidenceReportData(nodeCrypto(), nonce));
       const result = { ...evidence, reportData };
-      if (out !== undefined) write(out, JSON.stringify(toJson(result)));
+      if (out !== undefined) writeFile(out, `${JSON.stringify(toJson(result))}\n`);
       output.result(result, (style) => evidenceText(evidence, reportData, out, style));
     });
 }
@@ -46,14 +45,6 @@ function evidenceText(evidence: Evidence, reportData: Buffer, out: string | unde
       ? "With --out FILE or -o json you get the evidence itself."
       : `sealet verify ${out} --report-data ${reportData.toString("hex")} --policy POLICY`;
   return `${about}\n\n${style.cyan(hint)}`;
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, `${text}\n`);
-  } catch (cause) {
-    throw new SealetError("USAGE", `${path} cannot be written`, { cause });
-  }
 }
 
 function hexBytes(text: string): Buffer {

@@ -1,10 +1,11 @@
 /** `sealet nodes`: adds nodes to the cluster, and what an operator may do with their records. Runs where the KMS runs. */
 import { randomBytes } from "node:crypto";
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { NodeRecord } from "../api/gen/sealet.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, type Style, fields, table } from "./output.ts";
+import { writeFile } from "./write-file.ts";
 
 interface AddOptions extends SocketOption {
   readonly role: string;
@@ -91,7 +92,7 @@ async function addNode(name: string, options: AddOptions): Promise<Added> {
     const initdata = buildInitdata({ cluster, node: name, kms, enrolment });
     const { sha256, sha384 } = initdataDigests(initdata);
     const draft = `${options.out}.draft`;
-    writeFileSync(draft, frameInitdata(initdata), { flush: true });
+    writeFile(draft, frameInitdata(initdata));
     try {
       const request = { enrolment, initdataSha256: sha256, initdataSha384: sha384 };
       const record = await ask(METHOD.addNode, request);

@@ -1,10 +1,11 @@
 /** `sealet policy`: what decides a release. Signed by an operator, applied at the KMS, only ever newer. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { PolicyInfo } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, fields } from "./output.ts";
+import { writeFile } from "./write-file.ts";
 
 export function registerPolicy(program: Command, output: Output): void {
   const policy = program
@@ -28,7 +29,7 @@ export function registerPolicy(program: Command, output: Output): void {
       const payload = read(file);
       const { version } = await readPolicy(payload);
       const signer = openOperatorKey(key);
-      writeFileSync(out, signer.sign(POLICY_PAYLOAD_TYPE, payload), { flush: true });
+      writeFile(out, signer.sign(POLICY_PAYLOAD_TYPE, payload));
       output.result({ version, out, keyid: signer.keyid }, (style) =>
         fields(
           [

@@ -141,5 +141,8 @@ describe("sealet collateral", () => {
     assert.match((await judge("--operator", path("operator.pub"))).said, /SIGNATURE_INVALID/u);
     const zero = await run("collateral", "bundle", path("kept"), "--revision", "0", ...signed);
     assert.equal(zero.exit, EXIT.USAGE);
+    const nowhere = ["--key", path("operator"), "--out", path("none/collateral.dsse")];
+    const lost = await run("collateral", "bundle", path("kept"), "--revision", "4", ...nowhere);
+    assert.match(lost.said, /USAGE.*cannot be written: ENOENT/su);
   });
 });
