@@ -38,7 +38,7 @@ describe("sealet collateral", () => {
     const tdx = twinPolicy({ mrConfigId: { anyOf: [ZERO] } });
     policy = file("policy.json", JSON.stringify({ ...right.policy, tees: { ...tees, "sev-snp": snp, tdx } }));
     serveAmd();
-    serveIntel();
+    services.serveIntel(FMSPC, intel.collateral());
   });
   afterEach(async () => {
     await services.stop();
@@ -59,23 +59,6 @@ describe("sealet collateral", () => {
     services.served.set("/vcek/v1/Genoa/cert_chain", { body: Buffer.from(pem(amd.ask, amd.ark)) });
     services.served.set("/vcek/v1/Genoa/crl", { body: amd.crl });
     services.served.set(`/vcek/v1/Genoa/${hwid}?${tcb}`, { body: vcek });
-  }
-
-  function serveIntel(): void {
-    const { tcbInfo, qeIdentity, rootCrl, pckCrl } = intel.collateral();
-    const info = tcbInfo.get(FMSPC);
-    assert.ok(info && qeIdentity && rootCrl && pckCrl.platform);
-    const chain = encodeURIComponent(new TextDecoder().decode(info.issuerChain));
-    services.served.set(`/tdx/certification/v4/tcb?fmspc=${FMSPC}`, {
-      body: info.body,
-      headers: { "TCB-Info-Issuer-Chain": chain },
-    });
-    services.served.set("/tdx/certification/v4/qe/identity", {
-      body: qeIdentity.body,
-      headers: { "SGX-Enclave-Identity-Issuer-Chain": chain },
-    });
-    services.served.set("/sgx/certification/v4/pckcrl?ca=platform&encoding=der", { body: pckCrl.platform });
-    services.served.set("/IntelSGXRootCA.der", { body: rootCrl });
   }
 
   const fetch = (evidence: string) => {

@@ -39,17 +39,7 @@ describe("collateral client", () => {
   });
 
   function serveIntel(change: Parameters<typeof ca.collateral>[0] = {}): void {
-    const { tcbInfo, qeIdentity, rootCrl, pckCrl } = ca.collateral(change);
-    const info = tcbInfo.get(FMSPC);
-    assert.ok(info && qeIdentity && rootCrl && pckCrl.platform);
-    const chain = encodeURIComponent(new TextDecoder().decode(info.issuerChain));
-    services.served.set(TCB, { body: info.body, headers: { "TCB-Info-Issuer-Chain": chain } });
-    services.served.set(QE, {
-      body: qeIdentity.body,
-      headers: { "SGX-Enclave-Identity-Issuer-Chain": chain },
-    });
-    services.served.set(PCK_CRL, { body: pckCrl.platform });
-    services.served.set(ROOT_CRL, { body: rootCrl });
+    services.serveIntel(FMSPC, ca.collateral(change));
   }
 
   function client(more: Partial<ClientOptions> = {}): CollateralClient {

@@ -2,8 +2,10 @@
  * AMD's key distribution service and Intel's provisioning certification service as twins on a local port: they serve what
  * they are given under the services' own paths, count what they are asked, and fail on demand.
  */
+import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { TdxCollateral } from "../../agent/attest/tdx/verify.ts";
 
 export interface Served {
   readonly body: Uint8Array;
@@ -40,6 +42,21 @@ export class CollateralServices {
   get url(): string {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server has such an address
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Serves what is judged with on platforms of this FMSPC, of the Platform CA. */
+  serveIntel(fmspc: string, { tcbInfo, qeIdentity, rootCrl, pckCrl }: TdxCollateral): void {
+    const info = tcbInfo.get(fmspc);
+    assert.ok(info && qeIdentity && rootCrl && pckCrl.platform);
+    const chain = encodeURIComponent(new TextDecoder().decode(info.issuerChain));
+    const documents = [
+      [`/tdx/certification/v4/tcb?fmspc=${fmspc}`, info.body, "TCB-Info-Issuer-Chain"],
+      ["/tdx/certification/v4/qe/identity", qeIdentity.body, "SGX-Enclave-Identity-Issuer-Chain"],
+    ] as const;
+    for (const [path, body, header] of documents)
+      this.served.set(path, { body, headers: { [header]: chain } });
+    this.served.set("/sgx/certification/v4/pckcrl?ca=platform&encoding=der", { body: pckCrl.platform });
+    this.served.set("/IntelSGXRootCA.der", { body: rootCrl });
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
