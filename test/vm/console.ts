@@ -42,8 +42,9 @@ export class Console {
     return this.#lines.map(({ text }) => text).join("\n");
   }
 
-  /** Calls back for every line from now on. */
+  /** Calls back for every line, past and to come. */
   watch(watcher: (line: Line) => void): void {
+    for (const line of this.#lines) watcher(line);
     this.#watchers.add(watcher);
   }
 
