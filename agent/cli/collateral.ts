@@ -8,7 +8,7 @@ import { SealetError } from "../error.ts";
 import { parseEvidence, readBytes } from "./evidence-file.ts";
 import { keyOption } from "./kms-options.ts";
 import { fields, type Output } from "./output.ts";
-import { writeFile } from "./write-file.ts";
+import { writeFile } from "./files.ts";
 
 interface FetchOptions {
   readonly out: string;
@@ -127,10 +127,10 @@ async function fetchSnp(client: CollateralClient, report: Uint8Array, product?: 
     await client.snp(product, never);
     return `${product}, without a chip's certificate: ${query.refusal.why}`;
   }
-  const { product: line, hwid, tcb } = usable(query);
-  await client.snp(line, never);
-  await client.vcek(line, hwid, tcb, never);
-  return `${line} ${hwid} ${tcb}`;
+  const chip = usable(query);
+  await client.snp(chip.product, never);
+  await client.vcek(chip, never);
+  return `${chip.product} ${chip.hwid} ${chip.tcb}`;
 }
 
 async function fetchTdx(client: CollateralClient, quote: Uint8Array): Promise<string> {

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Evidence } from "../api/gen/sealet.ts";
 import { type Output, type Style, fields, toJson } from "./output.ts";
 import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
-import { writeFile } from "./write-file.ts";
+import { writeFile } from "./files.ts";
 
 interface EvidenceOptions extends AgentOptions {
   readonly nonce: Buffer;

@@ -1,9 +1,9 @@
 /** `sealet kms`: sets a key service up, and runs it. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { SealetError } from "../error.ts";
 import type { Setup } from "../kms/directory.ts";
 import { directoryOption } from "./kms-options.ts";
+import { readFile } from "./files.ts";
 import { type Output, fields } from "./output.ts";
 
 interface InitOptions {
@@ -36,9 +36,10 @@ export function registerKms(program: Command, output: Output): void {
       const { createDirectory, openDirectory } = await import("../kms/directory.ts");
       const { spkiDigest, spkiOf } = await import("../kms/identity.ts");
       await createDirectory(options.dir, setupOf(options));
-      using made = openDirectory(options.dir).rootKey;
+      const { rootKey, tls } = openDirectory(options.dir);
+      using made = rootKey;
       void made;
-      const pin = spkiDigest(spkiOf(readFileSync(`${options.dir}/tls.crt`))).toString("hex");
+      const pin = spkiDigest(spkiOf(tls.certificate)).toString("hex");
       const result = { cluster: options.cluster, directory: options.dir, spkiSha256: pin };
       output.result(result, (style) =>
         fields(
@@ -70,23 +71,14 @@ function setupOf(options: InitOptions): Setup {
   const ca =
     clusterCaCert === undefined || clusterCaKey === undefined
       ? undefined
-      : { certificate: read(clusterCaCert), privateKey: read(clusterCaKey) };
+      : { certificate: readFile(clusterCaCert), privateKey: readFile(clusterCaKey) };
   return {
     cluster,
     endpoints: endpoint,
-    operatorKeys: options.operatorKey.map(read),
+    operatorKeys: options.operatorKey.map(readFile),
     ...(listen === undefined ? {} : { listen }),
     ...(apiServer === undefined ? {} : { apiServers: apiServer }),
     ...(leaseSeconds === undefined ? {} : { leaseSeconds: Number(leaseSeconds) }),
     ...(ca === undefined ? {} : { ca }),
   };
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("USAGE", `${file} cannot be read: ${why}`, { cause });
-  }
 }

@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import type { NodeRecord } from "../api/gen/sealet.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, type Style, fields, table } from "./output.ts";
-import { writeFile } from "./write-file.ts";
+import { writeFile } from "./files.ts";
 
 interface AddOptions extends SocketOption {
   readonly role: string;

@@ -1,11 +1,10 @@
 /** `sealet policy`: what decides a release. Signed by an operator, applied at the KMS, only ever newer. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { PolicyInfo } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, fields } from "./output.ts";
-import { writeFile } from "./write-file.ts";
+import { readFile, writeFile } from "./files.ts";
 
 export function registerPolicy(program: Command, output: Output): void {
   const policy = program
@@ -15,7 +14,7 @@ export function registerPolicy(program: Command, output: Output): void {
     .command("check <file>")
     .description("whether a policy is valid: every problem with its path")
     .action(async (file: string) => {
-      const { version } = await readPolicy(read(file));
+      const { version } = await readPolicy(readFile(file));
       output.result({ file, version, valid: true }, () => `${file} is valid: version ${version}`);
     });
   policy
@@ -26,7 +25,7 @@ export function registerPolicy(program: Command, output: Output): void {
     .action(async (file: string, { key, out }: { key: string; out: string }) => {
       const { openOperatorKey } = await import("./sign.ts");
       const { POLICY_PAYLOAD_TYPE } = await import("../attest/policy.ts");
-      const payload = read(file);
+      const payload = readFile(file);
       const { version } = await readPolicy(payload);
       const signer = openOperatorKey(key);
       writeFile(out, signer.sign(POLICY_PAYLOAD_TYPE, payload));
@@ -47,7 +46,9 @@ export function registerPolicy(program: Command, output: Output): void {
     .addOption(socketOption())
     .action(async (file: string, { socket }: SocketOption) => {
       const { METHOD, withOperator } = await import("./operator-client.ts");
-      const applied = await withOperator(socket, (ask) => ask(METHOD.applyPolicy, { policy: read(file) }));
+      const applied = await withOperator(socket, (ask) =>
+        ask(METHOD.applyPolicy, { policy: readFile(file) }),
+      );
       output.result(plain(applied), () => `Policy version ${applied.version} is in force`);
     });
   policy
@@ -92,13 +93,4 @@ async function readPolicy(payload: Buffer): Promise<{ version: number }> {
   if (parsed.ok) return parsed.policy;
   const problems = parsed.problems.map(({ path, message }) => `${path || "."}: ${message}`);
   throw new SealetError("POLICY_INVALID", problems.join("; "), { predicate: parsed.problems[0]?.path });
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("USAGE", `${file} cannot be read: ${why}`, { cause });
-  }
 }

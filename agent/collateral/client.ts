@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Collateral } from "../attest/appraise.ts";
 import { attempt, Malformed } from "../attest/malformed.ts";
 import type { Product } from "../attest/snp/product.ts";
+import type { VcekQuery } from "../attest/snp/vcek-query.ts";
 import { parseQeIdentity, parseTcbInfo } from "../attest/tdx/documents.ts";
 import { cutSignedJson } from "../attest/tdx/signed-json.ts";
 import { parseCertificate, parseCrl, parsePemCertificates } from "../attest/x509.ts";
@@ -76,11 +77,9 @@ export class CollateralClient {
     return collateral;
   }
 
-  /**
-   * A chip's certificate, for the TCB that a report names.
-   * @param hwid hex: 128 digits, Turin 16 @param tcb as in the service's query
-   */
-  async vcek(product: Product, hwid: string, tcb: string, signal: AbortSignal): Promise<Uint8Array> {
+  /** A chip's certificate, for the TCB that a report names. */
+  async vcek(query: VcekQuery, signal: AbortSignal): Promise<Uint8Array> {
+    const { product, hwid, tcb } = query;
     if (
       !/^(?:[0-9a-f]{128}|[0-9a-f]{16})$/.test(hwid) ||
       !/^[a-zA-Z]+=\d{1,3}(?:&[a-zA-Z]+=\d{1,3}){3,4}$/.test(tcb)
@@ -90,9 +89,7 @@ export class CollateralClient {
         "The chip or its TCB is not of the form that AMD's service takes",
       );
     const url = new URL(`/vcek/v1/${product}/${hwid}?${tcb}`, this.#options.amd ?? AMD_KDS);
-    const path = PATH.vcek(product, hwid, tcb);
-    await this.#obtain({ path, url, read: readCertificateSpan }, signal);
-    const query = { product, hwid, tcb };
+    await this.#obtain({ path: PATH.vcek(query), url, read: readCertificateSpan }, signal);
     return readVcek(this.#options.directory, query) ?? raise(missing("the chip's certificate"));
   }
 

@@ -30,8 +30,7 @@ type TdxCollateral = NonNullable<Collateral["tdx"]>;
 export const PATH = {
   chain: (product: Product, endpoint: "vcek" | "vlek") => `${endpoint}/v1/${product}/cert_chain`,
   crl: (product: Product, endpoint: "vcek" | "vlek") => `${endpoint}/v1/${product}/crl`,
-  /** @param hwid hex @param tcb as in the query, for instance `blSPL=3&teeSPL=0&snpSPL=8&ucodeSPL=115` */
-  vcek: (product: Product, hwid: string, tcb: string) => `vcek/v1/${product}/${hwid}/${tcb}.der`,
+  vcek: ({ product, hwid, tcb }: VcekQuery) => `vcek/v1/${product}/${hwid}/${tcb}.der`,
   tcbInfo: (fmspc: string) => `tdx/certification/v4/tcb/${fmspc}.json`,
   qeIdentity: "tdx/certification/v4/qe/identity.json",
   pckCrl: (ca: "platform" | "processor") => `sgx/certification/v4/pckcrl/${ca}.der`,
@@ -58,8 +57,8 @@ export function readSnp(directory: string, product: Product): SnpCollateral | un
 }
 
 /** A chip's certificate for the TCB that a report names. */
-export function readVcek(directory: string, { product, hwid, tcb }: VcekQuery): Uint8Array | undefined {
-  return readOptional(join(directory, PATH.vcek(product, hwid, tcb)));
+export function readVcek(directory: string, query: VcekQuery): Uint8Array | undefined {
+  return readOptional(join(directory, PATH.vcek(query)));
 }
 
 /** With the kept certificate of the chip that signed a report, for evidence that brings none. */
@@ -71,8 +70,10 @@ export function withKeptVcek(
   if (tee !== "sev-snp" || auxiliary.length > 0) return collateral;
   const snp = { ...collateral.snp };
   for (const product of PRODUCTS) {
-    const [files, query] = [snp[product], vcekQuery(report, product)];
-    if (files === undefined || !query.ok || query.value.product !== product) continue;
+    const files = snp[product];
+    if (files === undefined) continue;
+    const query = vcekQuery(report, product);
+    if (!query.ok || query.value.product !== product) continue;
     const kept = directories.map((directory) => readVcek(directory, query.value));
     const vek = kept.find((found) => found !== undefined);
     if (vek !== undefined) snp[product] = { ...files, vek };

@@ -6,22 +6,20 @@ import { join } from "node:path";
 import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
 import { vcekQuery } from "../../agent/attest/snp/vcek-query.ts";
 import { EXIT } from "../../agent/cli/exit.ts";
-import { runProgram } from "../../agent/cli/program.ts";
 import { right } from "../attest/snp/mutants.ts";
 import { ca as intel, twinPolicy, ZERO } from "../attest/tdx/twin.ts";
 import { CollateralServices } from "../twin/collateral-services.ts";
 import { FMSPC, pem } from "../twin/intel-ca.ts";
+import { run } from "./run.ts";
 
 const AT = "2026-06-01T00:00:00Z";
 const { Genoa: amd } = right.collateral.snp;
 const { report, auxiliary } = right.evidence;
 
 /** @returns the exit code, and what was printed as JSON */
-async function run(...args: string[]): Promise<{ exit: number; said: string }> {
-  let said = "";
-  const write = (text: string) => (said += text);
-  const exit = await runProgram(["-o", "json", ...args], { stdout: { write }, stderr: { write } });
-  return { exit, said };
+async function json(...args: string[]): Promise<{ exit: number; said: string }> {
+  const { exit, out, err } = await run("-o", "json", ...args);
+  return { exit, said: out + err };
 }
 
 describe("sealet collateral", () => {
@@ -63,10 +61,10 @@ describe("sealet collateral", () => {
 
   const fetch = (evidence: string) => {
     const mirrors = ["--amd", services.url, "--intel", services.url, "--intel-certificates", services.url];
-    return run("collateral", "fetch", evidence, "--out", path("kept"), ...mirrors);
+    return json("collateral", "fetch", evidence, "--out", path("kept"), ...mirrors);
   };
   const verify = (evidence: string, ...more: string[]) =>
-    run("verify", evidence, "--policy", policy, "--at", AT, ...more);
+    json("verify", evidence, "--policy", policy, "--at", AT, ...more);
 
   it("fetches what an SNP report is judged with, the chip's certificate too", async () => {
     const evidence = file("report.bin", report);
@@ -99,7 +97,7 @@ describe("sealet collateral", () => {
     assert.match((await fetch(masked)).said, /EVIDENCE_MALFORMED.*the chip id is masked/su);
     assert.match((await fetch(file("junk", "junk"))).said, /EVIDENCE_MALFORMED/u);
     serveAmd();
-    const without = await run(
+    const without = await json(
       ...["collateral", "fetch", masked, "--product", "Genoa", "--out", path("kept"), "--amd", services.url],
     );
     assert.equal(without.exit, EXIT.OK, without.said);
@@ -109,10 +107,10 @@ describe("sealet collateral", () => {
     const evidence = file("report.bin", report);
     const table = ["--certificates", file("table.bin", auxiliary)];
     await fetch(evidence);
-    for (const name of ["operator", "stranger"]) await run("operator", "init", "--key", path(name));
+    for (const name of ["operator", "stranger"]) await json("operator", "init", "--key", path(name));
     const bundle = path("collateral.dsse");
     const signed = ["--key", path("operator"), "--out", bundle];
-    const packed = await run("collateral", "bundle", path("kept"), "--revision", "3", ...signed);
+    const packed = await json("collateral", "bundle", path("kept"), "--revision", "3", ...signed);
     assert.equal(packed.exit, EXIT.OK, packed.said);
     const judge = (...more: string[]) => verify(evidence, ...table, "--collateral", bundle, ...more);
     const verdict = await judge("--operator", path("operator.pub"));
@@ -122,10 +120,10 @@ describe("sealet collateral", () => {
     const envelope = readFileSync(bundle, "latin1");
     file("collateral.dsse", envelope.replace('"payload":"ey', '"payload":"eX'));
     assert.match((await judge("--operator", path("operator.pub"))).said, /SIGNATURE_INVALID/u);
-    const zero = await run("collateral", "bundle", path("kept"), "--revision", "0", ...signed);
+    const zero = await json("collateral", "bundle", path("kept"), "--revision", "0", ...signed);
     assert.equal(zero.exit, EXIT.USAGE);
     const nowhere = ["--key", path("operator"), "--out", path("none/collateral.dsse")];
-    const lost = await run("collateral", "bundle", path("kept"), "--revision", "4", ...nowhere);
+    const lost = await json("collateral", "bundle", path("kept"), "--revision", "4", ...nowhere);
     assert.match(lost.said, /USAGE.*cannot be written: ENOENT/su);
   });
 });

@@ -6,18 +6,15 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { stripVTControlCharacters } from "node:util";
 import { EXIT } from "../../agent/cli/exit.ts";
-import { runProgram } from "../../agent/cli/program.ts";
 import { unframeInitdata } from "../../agent/config/initdata-disk.ts";
 import { initdataDigests, parseInitdata } from "../../agent/config/initdata.ts";
 import { attestVerifier } from "../../agent/kms/attest-verifier.ts";
 import { pathsOf } from "../../agent/kms/directory.ts";
 import { type Kms, startKms } from "../../agent/kms/server.ts";
 import { Machine, policyVersion, twinCa } from "../kms/cluster.ts";
+import { type Ran, run } from "./run.ts";
 
-interface Ran {
-  readonly exit: number;
-  readonly out: string;
-  readonly err: string;
+interface JsonRan extends Ran {
   /** Of `-o json`. */
   readonly json: unknown;
 }
@@ -26,12 +23,8 @@ let folder: string;
 let kms: Kms;
 const at = (name: string) => join(folder, name);
 
-async function sealet(...args: readonly string[]): Promise<Ran> {
-  let out = "";
-  let err = "";
-  const stdout = { write: (text: string) => (out += text) };
-  const stderr = { write: (text: string) => (err += text) };
-  const exit = await runProgram(args, { stdout, stderr });
+async function sealet(...args: readonly string[]): Promise<JsonRan> {
+  const { exit, out, err } = await run(...args);
   const parse = (): unknown => JSON.parse(out === "" ? err : out);
   const json: unknown = args.includes("json") ? parse() : undefined;
   return { exit, out: stripVTControlCharacters(out), err: stripVTControlCharacters(err), json };

@@ -12,11 +12,11 @@ import { Journal } from "../../agent/boot/journal.ts";
 import { PHASES, type PhaseName, type PhaseState } from "../../agent/boot/phase.ts";
 import { EXIT, EXIT_CODE } from "../../agent/cli/exit.ts";
 import { Output, printable, toJson } from "../../agent/cli/output.ts";
-import { runProgram } from "../../agent/cli/program.ts";
 import { duration, size } from "../../agent/cli/words.ts";
 import { REMEDY, SealetError } from "../../agent/error.ts";
 import { testCa } from "../api/test-ca.ts";
 import { VirtualClock } from "../boot/virtual-clock.ts";
+import { run } from "./run.ts";
 
 class Screen {
   readonly isTTY: boolean;
@@ -72,12 +72,6 @@ after(async () => {
   await listener.close();
   rmSync(folder, { recursive: true });
 });
-
-async function run(...args: string[]): Promise<{ exit: number; out: string; err: string }> {
-  const [stdout, stderr] = [new Screen(), new Screen()];
-  const exit = await runProgram(args, { stdout, stderr });
-  return { exit, out: stdout.text, err: stderr.text };
-}
 
 describe("sealet status", () => {
   it("tells what stands in the way and what to do", async () => {

@@ -5,28 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EXIT } from "../../agent/cli/exit.ts";
 import { explain } from "../../agent/cli/explain.ts";
-import { runProgram } from "../../agent/cli/program.ts";
 import { genuinePolicy } from "../attest/snp/policies.ts";
 import { vector } from "../attest/vectors.ts";
+import { run } from "./run.ts";
 
 const VECTORS = join(import.meta.dirname, "..", "vectors");
 const path = (name: string): string => join(VECTORS, name);
-
-interface Ran {
-  readonly exit: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function run(...args: string[]): Promise<Ran> {
-  let out = "";
-  let err = "";
-  const exit = await runProgram(args, {
-    stdout: { write: (text: string) => (out += text) },
-    stderr: { write: (text: string) => (err += text) },
-  });
-  return { exit, out, err };
-}
 
 describe("sealet verify", () => {
   let folder: string;

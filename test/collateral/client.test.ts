@@ -207,15 +207,16 @@ describe("collateral client", () => {
     assert.equal(problems[0]?.code, "COLLATERAL_UNAVAILABLE");
     const hwid = "ab".repeat(64);
     const tcb = "blSPL=3&teeSPL=0&snpSPL=8&ucodeSPL=115";
+    const chip = { product: "Milan", hwid, tcb } as const;
     const vcek = vector("virtee-sev/certs_data/vcek_milan.der");
     services.served.set(`/vcek/v1/Milan/${hwid}?${tcb}`, { body: vcek });
-    assert.deepEqual(await client().vcek("Milan", hwid, tcb, never), vcek);
+    assert.deepEqual(await client().vcek(chip, never), vcek);
     services.asked.length = 0;
     now += 1000 * 24 * 3600 * 1000;
-    assert.deepEqual(await client().vcek("Milan", hwid, tcb, never), vcek);
+    assert.deepEqual(await client().vcek(chip, never), vcek);
     assert.deepEqual(services.asked, []);
-    await assert.rejects(client().vcek("Milan", "../x", tcb, never), { code: "COLLATERAL_INVALID" });
-    await assert.rejects(client().vcek("Milan", hwid, "x", never), { code: "COLLATERAL_INVALID" });
+    await assert.rejects(client().vcek({ ...chip, hwid: "../x" }, never), { code: "COLLATERAL_INVALID" });
+    await assert.rejects(client().vcek({ ...chip, tcb: "x" }, never), { code: "COLLATERAL_INVALID" });
   });
 
   it("requests to one host keep their distance", async () => {

@@ -189,8 +189,7 @@ describe("KMS under attack", () => {
       await target.refused(machine2.unseal(), "EVIDENCE_REFUSED", "snp.certificate");
       const query = vcekQuery((await bare(Buffer.alloc(64), new AbortController().signal)).report);
       assert.ok(query.ok);
-      const { product, hwid, tcb } = query.value;
-      const file = join(cluster.directory, "collateral", PATH.vcek(product, hwid, tcb));
+      const file = join(cluster.directory, "collateral", PATH.vcek(query.value));
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, vcek.der);
       assert.equal(await codeOf(machine2.unseal()), "OK");

@@ -1,0 +1,26 @@
+/** Files that a command line names. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { SealetError } from "../error.ts";
+
+/** @throws USAGE */
+export function readFile(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw unusable(`${path} cannot be read`, cause);
+  }
+}
+
+/** It is on the disk when this returns. @throws USAGE */
+export function writeFile(path: string, content: string | Uint8Array): void {
+  try {
+    writeFileSync(path, content, { flush: true });
+  } catch (cause) {
+    throw unusable(`${path} cannot be written`, cause);
+  }
+}
+
+function unusable(what: string, cause: unknown): SealetError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new SealetError("USAGE", `${what}: ${why}`, { cause });
+}
