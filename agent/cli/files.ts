@@ -1,5 +1,5 @@
 /** Files that a command line names. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { SealetError } from "../error.ts";
 
 /** @throws USAGE */
@@ -11,10 +11,16 @@ export function readFile(path: string): Buffer {
   }
 }
 
-/** It is on the disk when this returns. @throws USAGE */
+/** It is on the disk when this returns; a pipe or a terminal has none. @throws USAGE */
 export function writeFile(path: string, content: string | Uint8Array): void {
   try {
-    writeFileSync(path, content, { flush: true });
+    const fd = openSync(path, "w");
+    try {
+      writeFileSync(fd, content);
+      if (fstatSync(fd).isFile()) fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
   } catch (cause) {
     throw unusable(`${path} cannot be written`, cause);
   }

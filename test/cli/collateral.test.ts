@@ -122,6 +122,8 @@ describe("sealet collateral", () => {
     assert.match((await judge("--operator", path("operator.pub"))).said, /SIGNATURE_INVALID/u);
     const zero = await json("collateral", "bundle", path("kept"), "--revision", "0", ...signed);
     assert.equal(zero.exit, EXIT.USAGE);
+    const device = ["--revision", "4", "--key", path("operator"), "--out", "/dev/null"];
+    assert.equal((await json("collateral", "bundle", path("kept"), ...device)).exit, EXIT.OK);
     const nowhere = ["--key", path("operator"), "--out", path("none/collateral.dsse")];
     const lost = await json("collateral", "bundle", path("kept"), "--revision", "4", ...nowhere);
     assert.match(lost.said, /USAGE.*cannot be written: ENOENT/su);
