@@ -6,6 +6,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { startupSnapshot } from "node:v8";
 import { configSchema, type TwinConfig } from "./config.ts";
 import { mountTsm } from "./configfs-tsm.ts";
 import { serveControl } from "./control.ts";
@@ -51,14 +52,20 @@ async function serve(config: TwinConfig, made: number | undefined): Promise<Clos
   return [...closing, server];
 }
 
-const [, , path = "", made] = process.argv;
-const config = configSchema.parse(JSON.parse(readFileSync(path, "utf8")));
-const closing = await serve(config, made === undefined ? undefined : Number(made));
-process.once("SIGTERM", () => {
-  void (async () => {
-    for (const part of closing.toReversed()) await part.close();
-    process.exit(0);
-  })();
-});
-console.log("twin: ready");
-if (process.env["NOTIFY_SOCKET"] !== undefined) spawn("systemd-notify", ["--ready"], { stdio: "inherit" });
+async function main(): Promise<void> {
+  const [, , path = "", made] = process.argv;
+  const config = configSchema.parse(JSON.parse(readFileSync(path, "utf8")));
+  const closing = await serve(config, made === undefined ? undefined : Number(made));
+  process.once("SIGTERM", () => {
+    void (async () => {
+      for (const part of closing.toReversed()) await part.close();
+      process.exit(0);
+    })();
+  });
+  console.log("twin: ready");
+  if (process.env["NOTIFY_SOCKET"] !== undefined) spawn("systemd-notify", ["--ready"], { stdio: "inherit" });
+}
+
+// In a guest it is no script that is compiled but a heap that is read (test/twin/program.ts).
+if (startupSnapshot.isBuildingSnapshot()) startupSnapshot.setDeserializeMainFunction(() => void main());
+else void main();

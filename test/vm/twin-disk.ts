@@ -32,7 +32,7 @@ export async function twinDisk(): Promise<string> {
     async (to) => {
       const tree = join(to.folder, "tree");
       mkdirSync(join(tree, "ca"), { recursive: true });
-      for (const file of ["node", "twin.mjs"]) copyFileSync(join(program, file), join(tree, file));
+      for (const file of ["node", "twin.blob"]) copyFileSync(join(program, file), join(tree, file));
       for (const file of readdirSync(ca)) copyFileSync(join(ca, file), join(tree, "ca", file));
       copyFileSync(pod, join(tree, "images.tar"));
       copyFileSync(join(containerd, "ctr"), join(tree, "ctr"));

@@ -44,7 +44,7 @@ func run() error {
 		return err
 	}
 	// the first of ExtraFiles is descriptor 3
-	twin := exec.Command(programs+"/node", programs+"/twin.mjs", configuration, "3")
+	twin := exec.Command(programs+"/node", "--snapshot-blob", programs+"/twin.blob", "twin", configuration, "3")
 	twin.ExtraFiles = []*os.File{device}
 	twin.Env = []string{"UV_THREADPOOL_SIZE=16"}
 	twin.Stdout, twin.Stderr = os.Stdout, os.Stderr
