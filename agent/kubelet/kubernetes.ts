@@ -71,8 +71,7 @@ export function apiUrl(server: string): string {
 
 /** While the keys are asked for, a processor is free: what runs after them comes from the root meanwhile. A hint. */
 export async function readKubernetesAhead(): Promise<void> {
-  for (const program of ["containerd", "containerd-shim-runc-v2", "runc", "kubelet"])
-    await readAhead(`/usr/bin/${program}`);
+  for (const program of ["containerd", "kubelet"]) await readAhead(`/usr/bin/${program}`);
 }
 
 /** @returns for people, what was done */
@@ -83,12 +82,15 @@ export async function startKubernetes(
 ): Promise<string> {
   for (const [path, mode] of FOLDERS) mkdirSync(path, { recursive: true, mode });
   const changed = writeConfiguration(enrolment);
-  await services.start(CONTAINERD, signal);
-  // One that an earlier agent of this boot started goes on, and its pods with it, unless it has to read anew.
+  const containerd = services.start(CONTAINERD, signal);
+  // Ordered by systemd: kubelet's unit wants containerd's, and comes after it. One that an earlier agent of this boot
+  // started goes on, and its pods with it, unless it has to read anew.
   const kubelet = changed ? services.restart(KUBELET, signal) : services.start(KUBELET, signal);
   // No pod needs the image before kubelet is up.
-  const image = seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket, signal);
-  await Promise.all([kubelet, image]);
+  const image = containerd.then(() =>
+    seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket, signal),
+  );
+  await Promise.all([containerd, kubelet, image]);
   await untilHealthy(signal);
   return "containerd runs, kubelet is healthy";
 }

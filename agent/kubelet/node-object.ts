@@ -45,13 +45,20 @@ export async function tellNode(
   const patched = await send(api, { method: "PATCH", path, type: MERGE, body: { metadata } }, signal);
   if (patched === 200) return;
   if (patched !== 404) throw unhealthy(api, `the patch of node ${node} was answered with ${patched}`);
-  const body = { apiVersion: "v1", kind: "Node", metadata: { name: node, ...metadata } };
+  const body = { apiVersion: "v1", kind: "Node", metadata: { name: node, ...metadata }, status: STARTING };
   const made = await send(api, { method: "POST", path: NODES, type: "application/json", body }, signal);
   if (made !== 201) throw unhealthy(api, `making node ${node} was answered with ${made}`);
 }
 
 const NODES = "/api/v1/nodes";
 const MERGE = "application/merge-patch+json";
+
+/** Until kubelet reports. Without a condition "Ready" it complains of that ten times a second while it starts. */
+const STARTING = {
+  conditions: [
+    { type: "Ready", status: "False", reason: "KubeletStarting", message: "kubelet has not reported yet" },
+  ],
+};
 
 interface Sent {
   readonly method: "PATCH" | "POST";

@@ -100,8 +100,10 @@ describe("the node's object", () => {
   const metadata =
     '"labels":{"sealet.dev/tee":"sev-snp"},"annotations":{"sealet.dev/measurement":"ab",' +
     '"sealet.dev/evidence-sha256":"cd","sealet.dev/verdict-time":"1970-01-01T00:00:00.000Z"}}';
+  const NOT_READY =
+    '"status":{"conditions":[{"type":"Ready","status":"False","reason":"KubeletStarting","message":"kubelet has not reported yet"}]}';
   const PATCH = `PATCH /api/v1/nodes/worker-1 application/merge-patch+json {"metadata":{${metadata}}`;
-  const POST = `POST /api/v1/nodes application/json {"apiVersion":"v1","kind":"Node","metadata":{"name":"worker-1",${metadata}}`;
+  const POST = `POST /api/v1/nodes application/json {"apiVersion":"v1","kind":"Node","metadata":{"name":"worker-1",${metadata},${NOT_READY}}`;
   let server: HttpsServer;
   let api: KubernetesApi;
   let seen: string[];
