@@ -117,6 +117,10 @@ export class SealetError extends Error {
 /** Wraps whatever was thrown; an error of ours goes through unchanged. */
 export function asSealetError(thrown: unknown, code: Code = "INTERNAL"): SealetError {
   if (thrown instanceof SealetError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new SealetError(code, message, { cause: thrown });
+  return new SealetError(code, reasonOf(thrown), { cause: thrown });
+}
+
+/** Its own words. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

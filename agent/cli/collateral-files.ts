@@ -4,10 +4,10 @@
  */
 import { statSync } from "node:fs";
 import type { Collateral, Evidence } from "../attest/appraise.ts";
-import { SealetError } from "../error.ts";
-import { readBytes } from "./evidence-file.ts";
+import { SealetError, reasonOf } from "../error.ts";
+import { readBytes } from "./files.ts";
 
-/** Later paths win. @param operator whose bundles count: SubjectPublicKeyInfo, DER @throws CONFIG_INVALID, ... */
+/** Later paths win. @param operator whose bundles count: SubjectPublicKeyInfo, DER @throws USAGE, CONFIG_INVALID, ... */
 export async function readCollateral(paths: readonly string[], operator?: Uint8Array): Promise<Collateral> {
   let collateral: Collateral = { snp: {} };
   for (const path of paths) {
@@ -72,7 +72,6 @@ function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("CONFIG_INVALID", `${path} cannot be read: ${why}`, { cause });
+    throw new SealetError("USAGE", `${path} cannot be read: ${reasonOf(cause)}`, { cause });
   }
 }

@@ -5,10 +5,10 @@ import type { Result } from "../attest/malformed.ts";
 import { PRODUCTS, type Product } from "../attest/snp/product.ts";
 import type { CollateralClient } from "../collateral/client.ts";
 import { SealetError } from "../error.ts";
-import { parseEvidence, readBytes } from "./evidence-file.ts";
+import { parseEvidence } from "./evidence-file.ts";
 import { keyOption } from "./kms-options.ts";
 import { fields, type Output } from "./output.ts";
-import { writeFile } from "./files.ts";
+import { readBytes, writeFile } from "./files.ts";
 
 interface FetchOptions {
   readonly out: string;

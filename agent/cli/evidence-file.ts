@@ -2,28 +2,15 @@
  * Evidence as a file, for commands that work offline. Its kind is told by its bytes: a raw report or quote, or JSON as
  * `sealet evidence -o json` prints it.
  */
-import { readFileSync } from "node:fs";
 import type { Evidence } from "../attest/appraise.ts";
 import { fromHex } from "../attest/bytes.ts";
 import { attempt, describeRefusal } from "../attest/malformed.ts";
 import { SealetError } from "../error.ts";
+import { readBytes } from "./files.ts";
 
 const SNP_REPORT_SIZE = 1184;
 const TDX_TEE_TYPE = 0x81;
 const NONE = new Uint8Array(0);
-
-/** @throws CONFIG_INVALID */
-export function readBytes(path: string): Uint8Array {
-  try {
-    return new Uint8Array(readFileSync(path));
-  } catch (cause) {
-    throw new SealetError("CONFIG_INVALID", `${path} cannot be read: ${describe(cause)}`, { cause });
-  }
-}
-
-function describe(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
-}
 
 /** What raw bytes are; undefined for what is neither. */
 function teeOf(bytes: Uint8Array): "sev-snp" | "tdx" | undefined {

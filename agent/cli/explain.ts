@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import type { Claims, ClaimValue } from "../attest/verdict.ts";
 import { SealetError } from "../error.ts";
-import { parseEvidence, readBytes } from "./evidence-file.ts";
+import { parseEvidence } from "./evidence-file.ts";
+import { readBytes } from "./files.ts";
 import { fields, type Output, printable, type Style } from "./output.ts";
 
 export interface Explained {

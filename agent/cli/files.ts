@@ -1,6 +1,6 @@
 /** Files that a command line names. */
 import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 
 /** @throws USAGE */
 export function readFile(path: string): Buffer {
@@ -9,6 +9,11 @@ export function readFile(path: string): Buffer {
   } catch (cause) {
     throw unusable(`${path} cannot be read`, cause);
   }
+}
+
+/** Apart from Node's buffers: what judges evidence knows none. @throws USAGE */
+export function readBytes(path: string): Uint8Array {
+  return new Uint8Array(readFile(path));
 }
 
 /** It is on the disk when this returns; a pipe or a terminal has none. @throws USAGE */
@@ -27,6 +32,5 @@ export function writeFile(path: string, content: string | Uint8Array): void {
 }
 
 function unusable(what: string, cause: unknown): SealetError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new SealetError("USAGE", `${what}: ${why}`, { cause });
+  return new SealetError("USAGE", `${what}: ${reasonOf(cause)}`, { cause });
 }

@@ -1,11 +1,11 @@
 /** Calls of an agent: on this machine's unix socket, or over mutual TLS. */
-import { readFileSync } from "node:fs";
 import { Client, credentials } from "@grpc/grpc-js";
 import { type Event, NodeService } from "../api/gen/sealet.ts";
 import { fromStatus, isOurs, isServiceError } from "../api/status.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
 import type { AgentAddress } from "./agent-address.ts";
+import { readFile } from "./files.ts";
 
 export const METHOD = NodeService;
 
@@ -50,21 +50,13 @@ class AgentClient extends Client implements Disposable {
     const options = { "grpc.enable_retries": 0, "grpc.enable_http_proxy": 0 };
     if ("socket" in address) super(`unix:${address.socket}`, credentials.createInsecure(), options);
     else {
-      const tls = credentials.createSsl(read(address.ca), read(address.key), read(address.cert));
+      const tls = credentials.createSsl(readFile(address.ca), readFile(address.key), readFile(address.cert));
       super(address.endpoint, tls, { ...options, "grpc.ssl_target_name_override": address.node });
     }
   }
 
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-function read(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new SealetError("USAGE", `${path} cannot be read`, { cause });
   }
 }
 

@@ -2,7 +2,7 @@
 import { type KeyObject, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { preAuthEncoding } from "../attest/dsse.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { pem } from "../crypto/pem.ts";
 import { sha256Hex } from "../kms/signed-file.ts";
 
@@ -21,8 +21,9 @@ export function createOperatorKey(keyPath: string, publicPath: string): string {
     writeFileSync(keyPath, pem("PRIVATE KEY", der), { mode: 0o600, flag: "wx", flush: true });
     writeFileSync(publicPath, pem("PUBLIC KEY", spki), { mode: 0o644, flag: "wx", flush: true });
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("CONFIG_INVALID", `The operator key cannot be written: ${why}`, { cause });
+    throw new SealetError("CONFIG_INVALID", `The operator key cannot be written: ${reasonOf(cause)}`, {
+      cause,
+    });
   } finally {
     der.fill(0);
   }
@@ -55,8 +56,9 @@ function readKey(path: string): KeyObject {
     bytes = readFileSync(path);
     return createPrivateKey(bytes);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("CONFIG_INVALID", `The operator key ${path} cannot be read: ${why}`, { cause });
+    throw new SealetError("CONFIG_INVALID", `The operator key ${path} cannot be read: ${reasonOf(cause)}`, {
+      cause,
+    });
   } finally {
     bytes?.fill(0);
   }

@@ -3,7 +3,8 @@ import type { Command } from "commander";
 import type { Expectation } from "../attest/appraise.ts";
 import type { Verdict } from "../attest/verdict.ts";
 import { SealetError } from "../error.ts";
-import { parseEvidence, readBytes, readDer } from "./evidence-file.ts";
+import { parseEvidence, readDer } from "./evidence-file.ts";
+import { readBytes } from "./files.ts";
 import { fields, type Output, printable, type Style, table } from "./output.ts";
 
 interface VerifyOptions {

@@ -4,7 +4,7 @@
  */
 import { Agent as HttpAgent, get as httpGet, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, get as httpsGet } from "node:https";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 
 export interface Answer {
   readonly status: number;
@@ -54,8 +54,9 @@ export function httpClient({ proxy, maxBytes = MAX_BYTES, timeoutMs = TIMEOUT_MS
       if (signal.aborted) throw new SealetError("CANCELLED", `Stopped while asking ${url.host}`, { cause });
       if (timeout.aborted)
         throw new SealetError("TIMEOUT", `${url.host} did not answer within ${timeoutMs} ms`, { cause });
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new SealetError("COLLATERAL_UNAVAILABLE", `${url.host} was not reached: ${why}`, { cause });
+      throw new SealetError("COLLATERAL_UNAVAILABLE", `${url.host} was not reached: ${reasonOf(cause)}`, {
+        cause,
+      });
     }
   };
 }

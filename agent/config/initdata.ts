@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { parse } from "smol-toml";
 import { z } from "zod";
 import { parseEnvelope } from "../attest/dsse.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { type DocumentKind, checkDocument, decodeText, parseDocument } from "./document.ts";
 import { type Enrolment, parseEnrolment } from "./enrolment.ts";
 import { clusterName, endpoint, hex32, nodeName } from "./names.ts";
@@ -132,7 +132,6 @@ function claimsOf(enrolment: Buffer): Enrolment {
   try {
     return parseEnrolment(parsed.value.payload);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("INITDATA_INVALID", `initdata's enrolment: ${why}`, { cause });
+    throw new SealetError("INITDATA_INVALID", `initdata's enrolment: ${reasonOf(cause)}`, { cause });
   }
 }

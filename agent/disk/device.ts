@@ -6,7 +6,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { blankRegions, type Region } from "./blank.ts";
 import type { Blankness } from "./classify.ts";
 import { SECTOR } from "./layout.ts";
@@ -140,7 +140,7 @@ export class BlockDevice {
   }
 
   #failure(verb: string, offset: number, cause: unknown): SealetError {
-    const why = errnoNameOf(cause) ?? (cause instanceof Error ? cause.message : String(cause));
+    const why = errnoNameOf(cause) ?? reasonOf(cause);
     return new SealetError("DISK_IO", `${this.path} can't be ${verb} at byte ${offset}: ${why}.`, { cause });
   }
 }

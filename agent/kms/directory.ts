@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type DocumentKind, parseDocument } from "../config/document.ts";
 import { clusterName, endpoint } from "../config/names.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { createCa } from "./enrolment-ca.ts";
 import { type TlsIdentity, createIdentity } from "./identity.ts";
 import { podNetwork } from "./pod-network.ts";
@@ -132,8 +132,9 @@ export function openDirectory(directory: string): KmsDirectory {
     };
   } catch (cause) {
     if (cause instanceof SealetError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("CONFIG_INVALID", `${directory} is not a KMS's directory: ${why}`, { cause });
+    throw new SealetError("CONFIG_INVALID", `${directory} is not a KMS's directory: ${reasonOf(cause)}`, {
+      cause,
+    });
   }
 }
 

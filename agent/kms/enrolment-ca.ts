@@ -9,7 +9,7 @@ import { OID, parsePemCertificates } from "../attest/x509.ts";
 import { type CertificateKind, type Issuer, encodeName, issueCertificate } from "../crypto/certificate.ts";
 import { nodeCrypto } from "../crypto/node.ts";
 import { pem } from "../crypto/pem.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { checkNames, readRequest } from "./csr.ts";
 
 interface SignedPair {
@@ -91,8 +91,11 @@ function readAuthority(certificate: Buffer, key: KeyObject): Authority {
     const issuer = { name: ca.subject.der, key, ...(identifier && { keyIdentifier: identifier }) };
     return { issuer, der: Buffer.from(ca.der), notAfter: ca.notAfter };
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SealetError("CONFIG_INVALID", `The cluster's CA certificate cannot be used: ${why}`, { cause });
+    throw new SealetError(
+      "CONFIG_INVALID",
+      `The cluster's CA certificate cannot be used: ${reasonOf(cause)}`,
+      { cause },
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 /** kubelet's own word on its health, on the loopback. */
 import { get } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { HEALTH_PORT } from "./configuration.ts";
 
 const POLL = 100;
@@ -18,7 +18,7 @@ export async function untilHealthy(signal: AbortSignal, port: number = HEALTH_PO
     } catch (cause) {
       if (signal.aborted)
         throw new SealetError("KUBELET_UNHEALTHY", `kubelet is not healthy: ${last}`, { cause });
-      last = cause instanceof Error ? cause.message : String(cause);
+      last = reasonOf(cause);
       await delay(POLL);
     }
   }

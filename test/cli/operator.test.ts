@@ -11,6 +11,7 @@ import { initdataDigests, parseInitdata } from "../../agent/config/initdata.ts";
 import { attestVerifier } from "../../agent/kms/attest-verifier.ts";
 import { pathsOf } from "../../agent/kms/directory.ts";
 import { type Kms, startKms } from "../../agent/kms/server.ts";
+import { freePort } from "../cluster/process.ts";
 import { Machine, policyVersion, twinCa } from "../kms/cluster.ts";
 import { type Ran, run } from "./run.ts";
 
@@ -45,7 +46,8 @@ describe("Operators' commands", () => {
     assert.equal(made.exit, EXIT.OK);
     assert.equal(statSync(at("op.key")).mode & 0o777, 0o600);
     const parts = ["--dir", at("kms"), "--cluster", "prod", "--operator-key", at("op.key.pub")];
-    parts.push("--endpoint", "kms.example.org:7443", "--listen", "127.0.0.1:17443", "--lease-seconds", "60");
+    const listen = `127.0.0.1:${await freePort()}`;
+    parts.push("--endpoint", "kms.example.org:7443", "--listen", listen, "--lease-seconds", "60");
     const init = await sealet("kms", "init", ...parts);
     assert.equal(init.exit, EXIT.OK, init.err);
     assert.match(init.err, /Keep root\.key safe/);

@@ -90,7 +90,7 @@ describe("sealet verify", () => {
 
   const WRONG: readonly (readonly [what: string, args: readonly string[], err: RegExp])[] = [
     ["a file that is no evidence", [path("INDEX.md")], /EVIDENCE_MALFORMED/],
-    ["a file that is not there", ["/nonexistent"], /CONFIG_INVALID.*cannot be read/],
+    ["a file that is not there", ["/nonexistent"], /USAGE.*cannot be read/],
     [
       "a time that is none",
       [path("trustee/snp/test-report.bin"), "--at", "soon"],
