@@ -77,12 +77,15 @@ export interface Issuer {
   /** DER Name, as it stands in the issuer's certificate. */
   readonly name: Uint8Array;
   readonly key: KeyObject;
+  /** SubjectKeyIdentifier of its certificate, whoever made that; without it, what a certificate of ours has. */
+  readonly keyIdentifier?: Uint8Array | undefined;
 }
 
 /** @returns DER */
 export function issueCertificate(fields: CertificateFields, issuer: Issuer): Buffer {
   const { hash, algorithm } = signatureOf(issuer.key);
   const issuerSpki = createPublicKey(issuer.key).export({ type: "spki", format: "der" });
+  const authority = issuer.keyIdentifier ?? keyIdentifier(issuerSpki);
   const tbs = sequence(
     explicit(0, integer(Uint8Array.of(2))), // version 3
     integer(serialNumber()),
@@ -91,7 +94,7 @@ export function issueCertificate(fields: CertificateFields, issuer: Issuer): Buf
     sequence(time(fields.notBefore), time(fields.notAfter)),
     encodeName(fields.subject),
     fields.spki,
-    explicit(3, sequence(...extensionsOf(fields, issuerSpki))),
+    explicit(3, sequence(...extensionsOf(fields, authority))),
   );
   return sequence(tbs, algorithm, bitString(sign(hash, tbs, issuer.key)));
 }
@@ -138,14 +141,14 @@ function serialNumber(): Buffer {
   return serial;
 }
 
-function extensionsOf({ spki, as }: CertificateFields, issuerSpki: Buffer): Buffer[] {
+function extensionsOf({ spki, as }: CertificateFields, authority: Uint8Array): Buffer[] {
   const ca = as.kind === "ca";
   return [
     extension(OID.basicConstraints, sequence(...(ca ? [boolean(true)] : [])), true),
     // keyCertSign and cRLSign; digitalSignature (RFC 5280 §4.2.1.3)
     extension(OID.keyUsage, ca ? bitString(Uint8Array.of(0x06), 1) : bitString(Uint8Array.of(0x80), 7), true),
     extension(OID.subjectKeyIdentifier, octetString(keyIdentifier(spki))),
-    extension(OID.authorityKeyIdentifier, sequence(implicit(0, keyIdentifier(issuerSpki)))),
+    extension(OID.authorityKeyIdentifier, sequence(implicit(0, authority))),
     ...USAGE[as.kind].map((usage) => extension(OID.extendedKeyUsage, sequence(oid(usage)))),
     ...(as.kind === "serving" ? [altNames(as.names)] : []),
   ];

@@ -36,7 +36,8 @@ const CA_YEARS = 10;
 
 /** @param certificate PEM @param privateKey PEM: P-256, P-384 or RSA @throws CONFIG_INVALID */
 export function openCa(certificate: Buffer, privateKey: Buffer, validityMs: number): EnrolmentCa {
-  const { issuer, der, notAfter } = readAuthority(certificate, readPair(certificate, privateKey));
+  const { key, read } = readPair(certificate, privateKey);
+  const { issuer, der, notAfter } = readAuthority(certificate, key);
   const issue = (spki: Uint8Array, node: string, now: number, as: CertificateKind) =>
     issueCertificate(
       {
@@ -48,6 +49,10 @@ export function openCa(certificate: Buffer, privateKey: Buffer, validityMs: numb
       },
       issuer,
     );
+  demandIssuer(
+    read,
+    issue(read.publicKey.export({ type: "spki", format: "der" }), "probe", Date.now(), { kind: "client" }),
+  );
   return {
     certificate: der,
     async sign(node, requests, now) {
@@ -63,11 +68,21 @@ export function openCa(certificate: Buffer, privateKey: Buffer, validityMs: numb
   };
 }
 
-function readPair(certificate: Buffer, privateKey: Buffer): KeyObject {
+/** What nodes will check: found out here, and not on each of them. */
+function demandIssuer(ca: X509Certificate, issued: Buffer): void {
+  const certificate = new X509Certificate(issued);
+  if (certificate.checkIssued(ca) && certificate.verify(ca.publicKey)) return;
+  throw new SealetError(
+    "CONFIG_INVALID",
+    "The cluster's CA may not sign certificates, or cannot be told as their issuer",
+  );
+}
+
+function readPair(certificate: Buffer, privateKey: Buffer): { key: KeyObject; read: X509Certificate } {
   try {
     const key = createPrivateKey(privateKey);
     const read = new X509Certificate(certificate);
-    if (read.ca && read.checkPrivateKey(key)) return key;
+    if (read.ca && read.checkPrivateKey(key)) return { key, read };
   } catch (cause) {
     throw new SealetError("CONFIG_INVALID", "The cluster's CA certificate or key cannot be read", { cause });
   }
@@ -86,9 +101,9 @@ function readAuthority(certificate: Buffer, key: KeyObject): Authority {
     const [ca] = parsePemCertificates(certificate.toString("latin1"), "the cluster's CA certificate");
     if (ca === undefined) throw new Error("no certificate");
     const extension = ca.extensions.get(OID.subjectKeyIdentifier)?.value;
-    const identifier =
+    const keyIdentifier =
       extension && new Der(extension, "key identifier").primitive(TAG.octetString, "identifier");
-    const issuer = { name: ca.subject.der, key, ...(identifier && { keyIdentifier: identifier }) };
+    const issuer: Issuer = { name: ca.subject.der, key, keyIdentifier };
     return { issuer, der: Buffer.from(ca.der), notAfter: ca.notAfter };
   } catch (cause) {
     throw new SealetError(

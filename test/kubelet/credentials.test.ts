@@ -6,6 +6,7 @@ import type { EnrolResponse } from "../../agent/api/gen/sealet.ts";
 import { createCa, openCa } from "../../agent/kms/enrolment-ca.ts";
 import { writeAtomically } from "../../agent/kubelet/atomic-file.ts";
 import { certificateRequests, checkEnrolment, openKeys, validity } from "../../agent/kubelet/credentials.ts";
+import { OTHER_CAS } from "../kms/other-cas.ts";
 
 describe("the node's credentials", () => {
   let folder: string;
@@ -35,6 +36,13 @@ describe("the node's credentials", () => {
       podCidr: "",
     };
   };
+
+  for (const [how, made] of Object.entries(OTHER_CAS))
+    it(`are signed by a cluster's CA ${how}, and taken`, async () => {
+      const ca = { certificate: Buffer.from(made.certificate), privateKey: Buffer.from(made.privateKey) };
+      const answer = await enrol("worker-1", Promise.resolve(ca));
+      checkEnrolment(answer, openKeys(files), "worker-1");
+    });
 
   it("are made once and stay, root's alone", () => {
     const first = openKeys(files);
