@@ -12,7 +12,7 @@ export const REMEDY = {
   EVIDENCE_THROTTLED: "The platform limits how often evidence is given; the agent repeats by itself.",
   EVIDENCE_CHANNEL_LOST: "The guest's channel to the TEE firmware is closed until a reboot: reboot this VM.",
   EVIDENCE_MALFORMED:
-    "The platform returned bytes that are no evidence; report it to the platform's operator.",
+    "These bytes are no evidence: name the right file, or report it to the operator of the platform that gave them.",
   // evidence, policy
   EVIDENCE_REFUSED:
     "The evidence does not meet the policy: see the failed predicates; update the node or the policy.",
@@ -27,26 +27,29 @@ export const REMEDY = {
   CONFIG_INVALID: "Correct the configuration at the paths named.",
   INITDATA_MISSING:
     "Attach the node's initdata (from 'sealet nodes add') as its disk with the serial 'initdata'.",
-  INITDATA_INVALID: "Make the node's initdata again with 'sealet nodes add'.",
+  INITDATA_INVALID: "Make the node's initdata anew with 'sealet nodes reissue'.",
   // KMS
   KMS_UNREACHABLE:
     "Check that the KMS runs and that the node reaches its endpoints; the agent repeats by itself.",
   KMS_UNTRUSTED:
-    "The KMS does not have the key that initdata pins: check the endpoints, or make the initdata again.",
+    "The KMS does not have the key that initdata pins: check the endpoints, or 'sealet nodes reissue'.",
   KMS_BUSY: "The KMS has more requests than it takes at once; the agent repeats by itself.",
   PROTOCOL_VERSION: "Update the older of agent and KMS: they have no protocol version in common.",
   REQUEST_INVALID: "The request is not well-formed; agent and KMS may be of different versions.",
   NONCE_INVALID: "The challenge was used, has expired or is not the KMS's own; the agent asks for a new one.",
   NODE_UNKNOWN: "Add the node with 'sealet nodes add'.",
-  NODE_EXISTS: "The name is taken: choose another, or remove the node first.",
+  NODE_EXISTS:
+    "The name is taken: choose another. 'sealet nodes reissue' makes this node's initdata anew, with its disk kept.",
   ENROLMENT_INVALID:
-    "The enrolment is not signed by an operator key that the KMS trusts: make the initdata again.",
+    "The enrolment is not signed by an operator key that the KMS trusts: make the initdata anew with 'sealet nodes reissue'.",
   LEASE_HELD:
     "Another machine holds this node's identity. Stop it, or wait until its lease ends, or 'sealet nodes release'.",
-  LEASE_LOST: "The lease ended or is another machine's: this machine locks; reboot it to unseal again.",
+  LEASE_LOST: "The lease ended or is another machine's: this machine locks, and asks anew a minute later.",
   RELEASE_REFUSED: "The KMS's record of the node does not allow this release; see the message.",
   AUDIT_FAILED:
     "The KMS could not write its audit log and therefore answered nothing: free disk space on the KMS.",
+  AUDIT_BROKEN:
+    "The KMS's database was changed or put back: keep it as it is, find out by whom, and compare it with a backup.",
   STORE_FAILED: "The KMS's database could not be read or written: check its disk.",
   // state disk
   DISK_MISSING: "Attach the state disk (serial 'state').",

@@ -1,7 +1,7 @@
 /** `configure`: what the image says (measured with it) and what this machine's initdata says (bound by its launch). */
 import { open, readFile } from "node:fs/promises";
 import { MAX_IMAGE_BYTES, unframeInitdata } from "../config/initdata-disk.ts";
-import { type Initdata, parseInitdata } from "../config/initdata.ts";
+import { type Initdata, type InitdataDigests, initdataDigests, parseInitdata } from "../config/initdata.ts";
 import { MEASURED_PATH, type MeasuredConfiguration, parseMeasured } from "../config/measured.ts";
 import { findBySerial } from "../disk/device.ts";
 import { SealetError } from "../error.ts";
@@ -11,11 +11,15 @@ const SERIAL = "initdata";
 export interface Configuration {
   readonly measured: MeasuredConfiguration;
   readonly initdata: Initdata;
+  /** Of the document. */
+  readonly digests: InitdataDigests;
 }
 
 /** @throws CONFIG_INVALID, INITDATA_MISSING, INITDATA_INVALID */
 export async function readConfiguration(): Promise<Configuration> {
-  return { measured: await readMeasured(), initdata: parseInitdata(unframeInitdata(await readInitdata())) };
+  const measured = await readMeasured();
+  const document = unframeInitdata(await readInitdata());
+  return { measured, initdata: parseInitdata(document), digests: initdataDigests(document) };
 }
 
 async function readMeasured(): Promise<MeasuredConfiguration> {

@@ -32,12 +32,17 @@ export class Journal {
   readonly #clock: Clock;
   readonly #listeners = new Set<(event: Event) => void>();
   #events: Event[] = [];
+  /** The file has not what it should: it is written whole next time. */
+  #behind = false;
 
   /** @param path a file on /run, or undefined to keep events in memory only */
   constructor(clock: Clock, path?: string) {
     this.#clock = clock;
     this.#path = path;
-    if (path !== undefined) this.#events = readEvents(path);
+    if (path === undefined) return;
+    const { events, whole } = readEvents(path);
+    this.#events = events;
+    this.#behind = !whole;
   }
 
   append(event: NewEvent): Event {
@@ -46,12 +51,23 @@ export class Journal {
     this.#events.push(entry);
     if (this.#events.length > CAPACITY) {
       this.#events = this.#events.slice(-CAPACITY / 2);
-      if (this.#path !== undefined) rewrite(this.#path, this.#events);
-    } else if (this.#path !== undefined) {
-      appendFileSync(this.#path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
+      this.#behind = true;
     }
+    this.#keep(entry);
     for (const listener of this.#listeners) listener(entry);
     return entry;
+  }
+
+  /** A /run that is full costs the next agent some events, and this one nothing. */
+  #keep(entry: Event): void {
+    if (this.#path === undefined) return;
+    try {
+      if (this.#behind) rewrite(this.#path, this.#events);
+      else appendFileSync(this.#path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
+      this.#behind = false;
+    } catch {
+      this.#behind = true;
+    }
   }
 
   /** What is kept of the events after this number. */
@@ -67,12 +83,13 @@ export class Journal {
 }
 
 /** A line that is cut, since the agent was killed while it wrote, ends the list; what comes after it is not trusted. */
-function readEvents(path: string): Event[] {
+function readEvents(path: string): { events: Event[]; whole: boolean } {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (error instanceof Error && "code" in error && error.code === "ENOENT")
+      return { events: [], whole: true };
     throw error;
   }
   const lines = text.split("\n");
@@ -82,8 +99,7 @@ function readEvents(path: string): Event[] {
     if (event === undefined || event.sequence !== (events.at(-1)?.sequence ?? event.sequence - 1) + 1) break;
     events.push(event);
   }
-  if (events.length !== lines.length - 1 || lines.at(-1) !== "") rewrite(path, events);
-  return events;
+  return { events, whole: events.length === lines.length - 1 && lines.at(-1) === "" };
 }
 
 function parseEvent(line: string): Event | undefined {

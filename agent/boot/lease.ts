@@ -61,8 +61,9 @@ export class LeaseKeeper<Renewed extends HeldLease> {
     } catch (thrown) {
       if (signal.aborted) return;
       const error = asSealetError(thrown);
-      journal.append({ phase: "lease", kind: "failed", code: error.code, message: error.message });
+      // acted on first, told then: nothing that hangs or fails in telling may keep the node in service
       onLost(error);
+      journal.append({ phase: "lease", kind: "failed", code: error.code, message: error.message });
     }
   }
 

@@ -53,7 +53,9 @@ export async function lock<Keys extends Unsealed>(
   );
   if (open === undefined) return "closed";
   if (!lastResort) return "open";
-  const failed = await attempt("state disk suspended, its key wiped from the kernel", () => disk.suspend());
+  const failed = await attempt("state disk suspended, its key wiped from dm-crypt", () =>
+    bounded(CLOSE_TIMEOUT, clock, () => disk.suspend()),
+  );
   return failed === undefined ? "suspended" : "open";
 }
 

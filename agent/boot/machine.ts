@@ -8,6 +8,8 @@ export interface NodeConfiguration {
   readonly cluster: string;
   readonly node: string;
   readonly role: "worker" | "control-plane";
+  /** SHA-256 of the initdata document, hex. */
+  readonly initdataSha256: string;
 }
 
 export interface Tee {

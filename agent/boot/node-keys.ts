@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DiskFacts, EnrolResponse, type Evidence } from "../api/gen/sealet.ts";
-import type { Initdata } from "../config/initdata.ts";
+import type { Initdata, InitdataDigests } from "../config/initdata.ts";
 import type { DiskKeys } from "../disk/state-disk.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { certificateRequests, checkEnrolment, openKeys, validity } from "../kubelet/credentials.ts";
@@ -16,12 +16,14 @@ import type { TlsIdentity } from "../kms/identity.ts";
 import type { EvidenceSource } from "../tee/evidence-source.ts";
 import { VERSION } from "../version.ts";
 import type { Clock } from "./clock.ts";
+import { demandBound } from "./launch-binding.ts";
 import type { Attested, Exchange, HeldLease, KeyService, Unsealed } from "./machine.ts";
 
 export type NodeUnsealed = Unsealed & DiskKeys;
 
 export interface NodeKeysOptions {
   readonly initdata: Initdata;
+  readonly digests: InitdataDigests;
   readonly source: EvidenceSource;
   readonly identity: TlsIdentity;
   readonly clock: Clock;
@@ -42,7 +44,7 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
   enrolment: EnrolResponse | undefined;
 
   constructor(options: NodeKeysOptions) {
-    const { initdata, source, identity, runtime } = options;
+    const { initdata, digests, source, identity, runtime } = options;
     this.#options = options;
     this.#enrolmentPath = join(runtime, "enrolment");
     this.#kms = new KmsConnection({
@@ -53,6 +55,7 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
       agentVersion: VERSION,
       evidence: async (reportData, signal) => {
         const evidence = await source.getEvidence(reportData, { signal });
+        demandBound(evidence, digests);
         this.evidence = evidence;
         this.#onEvidence?.(evidence);
         return evidence;

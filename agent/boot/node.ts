@@ -6,7 +6,7 @@
  * while later its agent ends, so that the next one tries again from the beginning. When only this program stops,
  * everything is left as it is for the next one.
  */
-import { type Code, SealetError, asSealetError } from "../error.ts";
+import { type Code, SealetError, asSealetError, reasonOf } from "../error.ts";
 import type { Clock } from "./clock.ts";
 import type { Event, Journal } from "./journal.ts";
 import { LeaseKeeper } from "./lease.ts";
@@ -142,7 +142,10 @@ export class Node<Keys extends Unsealed> {
   async #lockAs(state: Extract<NodeState, { error: unknown }>): Promise<Locked> {
     // Said first: stopping pods can take a while, and whoever asks should be told why.
     this.#enter(state);
-    this.#options.session.remove();
+    // Killed while it locks, it leaves a lease behind that has ended: the next agent has nothing to do but lock.
+    const { session } = this.#options;
+    const left = session.read();
+    if (left !== undefined) session.write({ ...left, lease: { ...left.lease, heldUntil: 0 } });
     const locked = await lock(this.#options, true);
     // It will not use the keys: the machine that takes its place need not wait for the lease's end.
     if (locked === "closed") await this.#giveBack();
@@ -183,9 +186,14 @@ export class Node<Keys extends Unsealed> {
     const { clock, session } = this.#options;
     const before = this.facts.session;
     if (before === undefined) return;
-    const now = { ...heldFrom(lease, clock), uuid: before.uuid, evidenceSha256: lease.evidenceSha256 };
-    session.write(now);
+    const now = { ...before, ...heldFrom(lease, clock), evidenceSha256: lease.evidenceSha256 };
     this.facts.session = now;
+    try {
+      session.write(now);
+    } catch (thrown) {
+      // the next agent takes the lease for one that ends earlier, which is safe
+      this.#note(`The renewed lease is not kept for another agent: ${reasonOf(thrown)}`);
+    }
   }
 
   async #lostAndPatient(): Promise<undefined> {

@@ -27,6 +27,7 @@ export const RETRY = {
   LEASE_HELD: "while-it-heals",
   COLLATERAL_UNAVAILABLE: "while-it-heals",
   AUDIT_FAILED: "while-it-heals",
+  AUDIT_BROKEN: "never",
   STORE_FAILED: "while-it-heals",
   NOT_SERVING: "while-it-heals",
   SERVICE_FAILED: "while-it-heals",

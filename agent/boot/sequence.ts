@@ -127,7 +127,8 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
     await this.#machine.keys.commit(keys.uuid, keys.nextEpoch, signal);
     // Not before the commit: an agent that is killed until here has its successor ask again.
     const { uuid, evidenceSha256 } = keys;
-    this.#hold({ ...heldFrom(keys.lease, this.#options.clock), uuid, evidenceSha256 });
+    const initdataSha256 = this.#initdata;
+    this.#hold({ ...heldFrom(keys.lease, this.#options.clock), uuid, initdataSha256, evidenceSha256 });
     const what = keys.format ? "formatted" : wasOpen ? "kept open" : "opened";
     return { done: `${what}, epoch ${keys.nextEpoch}` };
   }
@@ -164,6 +165,10 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
     );
   }
 
+  get #initdata(): string {
+    return this.#facts.configuration?.initdataSha256 ?? "";
+  }
+
   async #inspect(signal: AbortSignal): Promise<Inspection> {
     this.#facts.inspection = await this.#machine.disk.inspect(signal);
     return this.#facts.inspection;
@@ -174,6 +179,17 @@ class Steps<Keys extends Unsealed> implements Record<PhaseName, Phase["run"]> {
     if (this.#facts.inspection?.open !== true) return undefined;
     const session = this.#options.session.read();
     if (session === undefined) return undefined;
+    if (session.initdataSha256 !== this.#initdata) {
+      throw new SealetError(
+        "INITDATA_INVALID",
+        "The initdata is not the one that this boot got its keys with",
+        {
+          predicate: "initdata",
+          expected: session.initdataSha256,
+          found: this.#initdata,
+        },
+      );
+    }
     if (session.lease.heldUntil <= this.#options.clock.monotonic()) {
       throw new SealetError(
         "LEASE_LOST",

@@ -13,6 +13,8 @@ const schema = z.strictObject({
     heldUntil: z.number(),
   }),
   uuid: z.string(),
+  /** What this machine is, and whose keys it took: it may not become another's while the disk is open. */
+  initdataSha256: z.string(),
   evidenceSha256: z.string(),
   attestedUnixMs: z.number(),
 });

@@ -4,7 +4,7 @@ import { evidenceReportData } from "../attest/report-data.ts";
 import { REPORT } from "../attest/snp/report.ts";
 import { parseQuote } from "../attest/tdx/quote.ts";
 import { nodeCrypto } from "../crypto/node.ts";
-import { StateDisk } from "../disk/state-disk.ts";
+import { StateDisk, type StateDiskOptions } from "../disk/state-disk.ts";
 import { SealetError } from "../error.ts";
 import { FILES } from "../kubelet/places.ts";
 import {
@@ -68,10 +68,10 @@ export class ThisMachine implements Machine<NodeUnsealed> {
   async configure(): Promise<NodeConfiguration> {
     this.#configuration = await readConfiguration();
     this.#options.onConfigured?.(this.#configuration);
-    const { cluster, node, claimed, stateDisk } = this.#configuration.initdata;
-    const { runtime } = this.#options;
-    this.#disk = new StateDisk({ disk: stateDisk, cluster, node, mountPoint: MOUNT_POINT, runtime });
-    return { cluster, node, role: claimed.role };
+    const { initdata, digests } = this.#configuration;
+    const { cluster, node, claimed, stateDisk } = initdata;
+    this.#disk = this.#diskOf(stateDisk, cluster, node);
+    return { cluster, node, role: claimed.role, initdataSha256: digests.sha256.toString("hex") };
   }
 
   async detect(): Promise<Tee> {
@@ -81,7 +81,8 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     const identity = await instanceIdentity(runtime);
     this.#source = source;
     this.#keys?.close();
-    this.#keys = new NodeKeys({ initdata: this.configuration.initdata, source, identity, clock, runtime });
+    const { initdata, digests } = this.configuration;
+    this.#keys = new NodeKeys({ initdata, digests, source, identity, clock, runtime });
     return source;
   }
 
@@ -89,9 +90,8 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     inspect: async (signal) => this.#inspect(signal),
     unseal: async (keys, signal) => this.#stateDisk.unseal(keys, signal),
     mount: async (signal) => this.#stateDisk.mount(signal),
-    // Before `configure` there is none to be open.
-    close: async (signal) => this.#disk?.close(signal),
-    suspend: async () => this.#disk?.suspend(),
+    close: async (signal) => this.#openDisk.close(signal),
+    suspend: async () => this.#openDisk.suspend(),
   };
 
   readonly kubernetes = {
@@ -173,6 +173,15 @@ export class ThisMachine implements Machine<NodeUnsealed> {
 
   close(): void {
     this.#keys?.close();
+  }
+
+  #diskOf(disk: StateDiskOptions["disk"], cluster: string, node: string): StateDisk {
+    return new StateDisk({ disk, cluster, node, mountPoint: MOUNT_POINT, runtime: this.#options.runtime });
+  }
+
+  /** Whose disk it is does not matter to close it: an earlier agent of this boot may have it open before `configure`. */
+  get #openDisk(): StateDisk {
+    return this.#disk ?? this.#diskOf({ path: "" }, "", "");
   }
 
   get #stateDisk(): StateDisk {

@@ -1,5 +1,4 @@
 /** `sealet agent`: runs the node agent, which systemd does. By hand: `--until` for whoever looks for a fault. */
-import { writeSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { PHASES, type PhaseName } from "../boot/phase.ts";
 
@@ -7,8 +6,6 @@ interface AgentCommandOptions {
   readonly until?: PhaseName;
   readonly runtime: string;
 }
-
-const STDERR = 2;
 
 export function registerAgent(program: Command): void {
   program
@@ -20,15 +17,9 @@ export function registerAgent(program: Command): void {
       const { runAgent } = await import("../agent.ts");
       const stop = new AbortController();
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-      await runAgent({ until, runtime, stop: stop.signal, console: print });
+      const { openConsole } = await import("../boot/console.ts");
+      // systemd sets it where standard error is the journal, which has every event already
+      const print = process.env["JOURNAL_STREAM"] === undefined ? openConsole("/dev/stderr") : openConsole();
+      await runAgent({ until, runtime, stop: stop.signal, console: (line) => print(`sealet: ${line}`) });
     });
-}
-
-/** The console is a convenience: that it can't be written to stops nothing. */
-function print(line: string): void {
-  try {
-    writeSync(STDERR, `sealet: ${line}\n`);
-  } catch {
-    // Said in the journal and the API as well.
-  }
 }

@@ -36,7 +36,7 @@ describe("status of a node", () => {
 
   it("gives the lease's end by the wall clock, from what is left of it", () => {
     const lease = { id: "l", durationMs: 300_000, heldUntil: clock.now + 60_000 };
-    const session = { lease, uuid: "u", evidenceSha256: "ab", attestedUnixMs: 5 };
+    const session = { lease, uuid: "u", initdataSha256: "cd", evidenceSha256: "ab", attestedUnixMs: 5 };
     const status = statusOf(
       { state: { state: "serving" }, phases, facts: { session } },
       clock,

@@ -49,6 +49,8 @@ export class FakeMachine implements Machine<FakeKeys> {
   /** Called after it took effect, before the answer. */
   after: (operation: Operation) => void | Promise<void> = () => undefined;
 
+  initdata = "ab".repeat(32);
+
   // What outlives an agent.
   diskState: "blank" | "sealed" = "sealed";
   epoch = 7n;
@@ -73,7 +75,12 @@ export class FakeMachine implements Machine<FakeKeys> {
   }
 
   configure(signal: AbortSignal): Promise<NodeConfiguration> {
-    return this.#do("configure", signal, () => ({ cluster: "prod", node: "worker-1", role: "worker" }));
+    return this.#do("configure", signal, () => ({
+      cluster: "prod",
+      node: "worker-1",
+      role: "worker",
+      initdataSha256: this.initdata,
+    }));
   }
 
   detect(signal: AbortSignal): Promise<Tee> {

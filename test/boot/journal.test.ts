@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Journal } from "../../agent/boot/journal.ts";
@@ -65,5 +65,21 @@ describe("event journal", () => {
     leave();
     journal.append(note("two"));
     assert.deepEqual(seen, ["one"]);
+  });
+
+  it("goes on without its file where that can't be written, and catches up", () => {
+    const heard: string[] = [];
+    mkdirSync(`${path}.d`);
+    const behind = new Journal(clock, join(`${path}.d`, "gone/events.jsonl"));
+    behind.subscribe(({ message }) => heard.push(message));
+    behind.append(note("lost"));
+    assert.deepEqual(heard, ["lost"]);
+    mkdirSync(join(`${path}.d`, "gone"));
+    behind.append(note("two"));
+    const next = new Journal(clock, join(`${path}.d`, "gone/events.jsonl"));
+    assert.deepEqual(
+      next.after(0).map(({ message }) => message),
+      ["lost", "two"],
+    );
   });
 });

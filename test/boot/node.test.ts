@@ -288,6 +288,52 @@ describe("I10 an agent that is killed", () => {
   });
 });
 
+describe("I10 an agent that is killed while it locks", () => {
+  for (const operation of ["kubernetes.stop", "disk.close"] as const)
+    it(`at ${operation}: the next one locks too, and asks for nothing`, async () => {
+      const machine = new FakeMachine();
+      const first = start(machine);
+      await clock.until(is(first, "serving"));
+      let reached = false;
+      machine.before = (what) => {
+        if (what === "renew" || what === "attest") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+        if (what !== operation) return undefined;
+        reached = true;
+        return new Promise<never>(() => undefined);
+      };
+      await clock.until(() => reached, 400_000);
+      first.kill();
+      machine.effects.length = 0;
+      machine.before = (what) => {
+        if (what === "renew" || what === "attest") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+      };
+      const second = start(machine);
+      await clock.until(() => !machine.open, 60_000);
+      assert.equal(machine.kubelet, "stopped");
+      assert.ok(!machine.effects.includes("unseal") && !machine.effects.includes("attest"));
+      await second.end();
+    });
+});
+
+describe("initdata that another takes the place of", () => {
+  it("while an agent is restarted gets no open disk, no kubelet and no keys", async () => {
+    const machine = new FakeMachine();
+    const first = start(machine);
+    await clock.until(is(first, "serving"));
+    first.kill();
+    machine.effects.length = 0;
+    machine.initdata = "cd".repeat(32);
+    const second = start(machine);
+    await clock.until(() => !machine.open, 60_000);
+    const { state } = second.node;
+    assert.ok("error" in state && state.error.code === "INITDATA_INVALID");
+    assert.equal(machine.kubelet, "stopped");
+    for (const effect of ["attest", "enrol", "mount"] as const)
+      assert.equal(machine.effects.includes(effect), false, effect);
+    await second.end();
+  });
+});
+
 describe("a node that is out of service", () => {
   it("ends a minute after its boot failed, and the next agent boots it once the cause is gone", async () => {
     const machine = new FakeMachine();

@@ -50,7 +50,13 @@ const events = new Journal(clock);
 const view: NodeView = {
   events,
   status: () => {
-    const facts = { configuration: { cluster: "prod", node: "worker-1", role: "worker" } } as const;
+    const configuration = {
+      cluster: "prod",
+      node: "worker-1",
+      role: "worker",
+      initdataSha256: "ab",
+    } as const;
+    const facts = { configuration };
     const state = { state: "failed", phase: "unseal", error: tampered } as const;
     return Promise.resolve(statusOf({ state, phases, facts }, clock, undefined, undefined));
   },
