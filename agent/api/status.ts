@@ -34,6 +34,7 @@ export const GRPC_STATUS = {
   LEASE_LOST: status.FAILED_PRECONDITION,
   RELEASE_REFUSED: status.FAILED_PRECONDITION,
   AUDIT_FAILED: status.UNAVAILABLE,
+  AUDIT_BROKEN: status.FAILED_PRECONDITION,
   STORE_FAILED: status.UNAVAILABLE,
   DISK_MISSING: status.FAILED_PRECONDITION,
   DISK_FOREIGN: status.FAILED_PRECONDITION,
@@ -102,7 +103,8 @@ export function fromStatus(failure: ServiceError, unreachable: Code): SealetErro
     expected: detailOf(failure.metadata, "expected"),
     found: detailOf(failure.metadata, "found"),
   };
-  const code = named !== undefined && isCode(named) ? named : codeOfStatus(failure.code, unreachable);
+  const ours = named !== undefined;
+  const code = ours && isCode(named) ? named : codeOfStatus(failure.code, unreachable, ours);
   return new SealetError(code, failure.details.slice(0, MAX_DETAIL) || failure.message, detail);
 }
 
@@ -124,33 +126,37 @@ function detailOf(metadata: Metadata | undefined, detail: (typeof DETAILS)[numbe
   return first(metadata, keyOf(detail))?.toString("utf8").slice(0, MAX_DETAIL);
 }
 
-/** @see https://grpc.io/docs/guides/status-codes */
-function codeOfStatus(code: status, unreachable: Code): Code {
+/**
+ * @param ours sealet spoke, in a code that is newer than this program. Otherwise it may be the transport: a corrupt TLS
+ *   record or a reset stream is INTERNAL or CANCELLED to gRPC, and says nothing of what the other side would have said.
+ * @see https://grpc.io/docs/guides/status-codes
+ */
+function codeOfStatus(code: status, unreachable: Code, ours: boolean): Code {
   switch (code) {
     case status.UNAVAILABLE:
     case status.DEADLINE_EXCEEDED:
       return unreachable;
     case status.CANCELLED:
-      return "CANCELLED";
+    case status.UNKNOWN:
+    case status.INTERNAL:
+    case status.DATA_LOSS:
+      return ours ? "INTERNAL" : unreachable;
     case status.UNAUTHENTICATED:
       return "UNAUTHENTICATED";
     case status.PERMISSION_DENIED:
       return "PERMISSION_DENIED";
     case status.RESOURCE_EXHAUSTED:
-      return "KMS_BUSY";
+      return ours ? "KMS_BUSY" : "REQUEST_INVALID"; // gRPC's own: the message is too large
     case status.INVALID_ARGUMENT:
     case status.OUT_OF_RANGE:
       return "REQUEST_INVALID";
     case status.UNIMPLEMENTED:
       return "PROTOCOL_VERSION";
     case status.OK:
-    case status.UNKNOWN:
     case status.NOT_FOUND:
     case status.ALREADY_EXISTS:
     case status.FAILED_PRECONDITION:
     case status.ABORTED:
-    case status.INTERNAL:
-    case status.DATA_LOSS:
       return "INTERNAL";
     default:
       return code satisfies never;

@@ -10,6 +10,8 @@ import { attempt, Malformed, type Result } from "./malformed.ts";
 
 const MAX_ENVELOPE = 4 * 1024 * 1024;
 const MAX_SIGNATURES = 16;
+/** Of what the envelope itself says, in a refusal. */
+const MAX_QUOTED = 80;
 
 export interface Envelope {
   readonly payloadType: string;
@@ -53,9 +55,11 @@ function object(value: unknown, what: string, keys: readonly string[]): Record<s
   const fields: Record<string, unknown> = { ...value };
   const unknown = Object.keys(fields).find((key) => !keys.includes(key));
   if (unknown !== undefined)
-    throw new Malformed("UNEXPECTED", what, 0, `unknown key ${JSON.stringify(unknown)}`);
+    throw new Malformed("UNEXPECTED", what, 0, `unknown key ${quoted(JSON.stringify(unknown))}`);
   return fields;
 }
+
+const quoted = (text: string) => text.slice(0, MAX_QUOTED);
 
 export type Opened =
   | { readonly ok: true; readonly payload: Uint8Array; readonly keyid: string }
@@ -75,7 +79,10 @@ export async function openEnvelope(
   const envelope = parseEnvelope(bytes);
   if (!envelope.ok) return { ok: false, why: envelope.refusal.why };
   if (envelope.value.payloadType !== payloadType)
-    return { ok: false, why: `payload type is "${envelope.value.payloadType}", not "${payloadType}"` };
+    return {
+      ok: false,
+      why: `payload type is "${quoted(envelope.value.payloadType)}", not "${payloadType}"`,
+    };
   const { payload, signatures } = envelope.value;
   const signed = preAuthEncoding(payloadType, payload);
   for (const spki of keys) {
@@ -86,7 +93,7 @@ export async function openEnvelope(
   }
   return {
     ok: false,
-    why: `no signature of a trusted key (signed by ${signatures.map(({ keyid }) => keyid).join(", ")})`,
+    why: `no signature of a trusted key (signed by ${signatures.map(({ keyid }) => quoted(keyid)).join(", ")})`,
   };
 }
 

@@ -9,7 +9,7 @@ import { type Output, type Style, fields, printable, table } from "./output.ts";
 const PAGE = 1000;
 
 interface ListOptions extends SocketOption {
-  readonly after: bigint;
+  readonly after?: bigint;
   readonly limit?: number;
   readonly node?: string;
 }
@@ -19,11 +19,11 @@ export function registerAudit(program: Command, output: Output): void {
   audit
     .command("list")
     .description("entries, the oldest first")
-    .option("--after <sequence>", "only entries after this one", sequence, 0n)
+    .option("--after <sequence>", "only entries after this one", sequence)
     .option("--limit <count>", "at most so many", (text) => Number(sequence(text)))
     .option("--node <name>", "only this node's")
     .addOption(socketOption())
-    .action(async ({ socket, after, limit = Infinity, node }: ListOptions) => {
+    .action(async ({ socket, after = 0n, limit = Infinity, node }: ListOptions) => {
       const entries: AuditEntry[] = [];
       for await (const page of pages(socket, after)) {
         entries.push(...page.filter((entry) => node === undefined || entry.node === node));
@@ -53,7 +53,7 @@ export function registerAudit(program: Command, output: Output): void {
     });
 }
 
-/** @throws SIGNATURE_INVALID-like: AUDIT_FAILED names the first entry that does not fit */
+/** @throws AUDIT_BROKEN, which names the first entry that does not fit */
 async function verify(socket: string, expect: string | undefined): Promise<ChainHead> {
   const { GENESIS, followChain } = await import("../kms/audit.ts");
   let head: ChainHead = { sequence: 0n, hash: GENESIS };
@@ -61,7 +61,7 @@ async function verify(socket: string, expect: string | undefined): Promise<Chain
   for await (const page of pages(socket, 0n)) {
     const next = followChain(head, page);
     if ("broken" in next)
-      throw new SealetError("AUDIT_FAILED", "The audit log was changed: its hash chain is broken", {
+      throw new SealetError("AUDIT_BROKEN", "The audit log was changed: its hash chain is broken", {
         predicate: "audit.chain",
         expected: `entry ${next.broken} after entry ${head.sequence}`,
         found: "another, or one that does not fit",
@@ -70,7 +70,7 @@ async function verify(socket: string, expect: string | undefined): Promise<Chain
     seen ||= page.some(({ hash }) => hash.toString("hex") === expect);
   }
   if (seen) return head;
-  throw new SealetError("AUDIT_FAILED", "The audit log does not hold the hash that was noted: it was cut", {
+  throw new SealetError("AUDIT_BROKEN", "The audit log does not hold the hash that was noted: it was cut", {
     predicate: "audit.head",
     expected: expect ?? "",
     found: `a chain that ends with ${head.hash.toString("hex")}`,

@@ -1,14 +1,15 @@
 /** `sealet nodes`: adds nodes to the cluster, and what an operator may do with their records. Runs where the KMS runs. */
 import { randomBytes } from "node:crypto";
-import { renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { NodeRecord } from "../api/gen/sealet.ts";
+import { SealetError } from "../error.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, type Style, fields, table } from "./output.ts";
 import { writeFile } from "./files.ts";
 
 interface AddOptions extends SocketOption {
-  readonly role: string;
+  readonly role?: string;
   readonly out: string;
   readonly key: string;
   readonly endpoint?: string[];
@@ -16,30 +17,40 @@ interface AddOptions extends SocketOption {
 
 export function registerNodes(program: Command, output: Output): void {
   const nodes = program.command("nodes").description("the cluster's nodes, as the KMS knows them");
-  nodes
-    .command("add <name>")
-    .description("enrol a node; writes the disk image with its initdata")
-    .addOption(new Option("--role <role>").choices(["worker", "control-plane"]).default("worker"))
-    .requiredOption("--out <file>", "where the initdata's disk image goes")
-    .addOption(keyOption())
-    .option("--endpoint <host:port...>", "where this node finds the KMS; default: as the KMS is configured")
-    .addOption(socketOption())
-    .action(async (name: string, options: AddOptions) => {
-      const { record, digests } = await addNode(name, options);
-      const result = { ...plain(record), initdata: options.out, ...digests };
-      output.result(result, (style) =>
-        fields(
-          [
-            ["node", record.name],
-            ["role", record.role],
-            ["initdata", options.out],
-            ["host data (SNP)", digests.initdataSha256],
-            ["mr config id (TDX)", digests.initdataSha384],
-          ],
-          style,
-        ),
-      );
-    });
+  const enrolments: readonly (readonly [string, string, string, EnrolMethod])[] = [
+    ["add", "enrol a node; writes the disk image with its initdata", "worker", "addNode"],
+    [
+      "reissue",
+      "make a node's initdata anew, its disk kept: for a lost image, or a KMS with new endpoints or keys",
+      "as it was",
+      "reissueNode",
+    ],
+  ];
+  for (const [verb, description, role, method] of enrolments)
+    nodes
+      .command(`${verb} <name>`)
+      .description(description)
+      .addOption(new Option("--role <role>", `default: ${role}`).choices(["worker", "control-plane"]))
+      .requiredOption("--out <file>", "where the initdata's disk image goes; never replaces one")
+      .addOption(keyOption())
+      .option("--endpoint <host:port...>", "where this node finds the KMS; default: as the KMS is configured")
+      .addOption(socketOption())
+      .action(async (name: string, options: AddOptions) => {
+        const { record, digests } = await enrolNode(name, options, method);
+        const result = { ...plain(record), initdata: options.out, ...digests };
+        output.result(result, (style) =>
+          fields(
+            [
+              ["node", record.name],
+              ["role", record.role],
+              ["initdata", options.out],
+              ["host data (SNP)", digests.initdataSha256],
+              ["mr config id (TDX)", digests.initdataSha384],
+            ],
+            style,
+          ),
+        );
+      });
   nodes
     .command("list")
     .description("every node with its disk and lease")
@@ -50,7 +61,11 @@ export function registerNodes(program: Command, output: Output): void {
       output.result(records.map(plain), (style) => listing(records, style));
     });
   const changes: readonly (readonly [string, string, ChangeMethod])[] = [
-    ["remove", "forget a node: its keys are never released again", "removeNode"],
+    [
+      "remove",
+      "forget a node for ever: nothing opens its disk again, a new node of its name neither",
+      "removeNode",
+    ],
     ["release", "end a node's lease now, so that another machine may take its place", "releaseNode"],
     ["reset-disk", "give the old disk's data up: the next unsealing may format a blank disk", "resetDisk"],
   ];
@@ -66,6 +81,7 @@ export function registerNodes(program: Command, output: Output): void {
       });
 }
 
+type EnrolMethod = "addNode" | "reissueNode";
 type ChangeMethod = "removeNode" | "releaseNode" | "resetDisk";
 
 interface Added {
@@ -74,7 +90,9 @@ interface Added {
 }
 
 /** The image is there only once the KMS knows the node. */
-async function addNode(name: string, options: AddOptions): Promise<Added> {
+async function enrolNode(name: string, options: AddOptions, method: EnrolMethod): Promise<Added> {
+  if (existsSync(options.out))
+    throw new SealetError("USAGE", `${options.out} is there already: it may be a node's only copy`);
   const { METHOD, withOperator } = await import("./operator-client.ts");
   const { openOperatorKey } = await import("./sign.ts");
   const { ENROLMENT_TYPE, parseEnrolment } = await import("../config/enrolment.ts");
@@ -85,7 +103,9 @@ async function addNode(name: string, options: AddOptions): Promise<Added> {
     const { name: cluster, endpoints, kmsSpkiSha256: spkiSha256 } = await ask(METHOD.getCluster, {});
     const serial = randomBytes(16).toString("hex");
     const created = new Date().toISOString();
-    const payload = Buffer.from(JSON.stringify({ cluster, node: name, role: options.role, serial, created }));
+    const { nodes } = await ask(METHOD.listNodes, {});
+    const role = options.role ?? nodes.find((node) => node.name === name)?.role ?? "worker";
+    const payload = Buffer.from(JSON.stringify({ cluster, node: name, role, serial, created }));
     parseEnrolment(payload);
     const enrolment = key.sign(ENROLMENT_TYPE, payload);
     const kms = { endpoints: options.endpoint ?? endpoints, spkiSha256 };
@@ -95,7 +115,7 @@ async function addNode(name: string, options: AddOptions): Promise<Added> {
     writeFile(draft, frameInitdata(initdata));
     try {
       const request = { enrolment, initdataSha256: sha256, initdataSha384: sha384 };
-      const record = await ask(METHOD.addNode, request);
+      const record = await ask(METHOD[method], request);
       renameSync(draft, options.out);
       const digests = { initdataSha256: sha256.toString("hex"), initdataSha384: sha384.toString("hex") };
       return { record, digests };

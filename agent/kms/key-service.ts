@@ -87,7 +87,7 @@ export class KeyService {
   }
 
   challenge(request: ChallengeRequest, peer: Peer): Promise<ChallengeResponse> {
-    return this.#recorder.answer("challenge", peer, () => {
+    return this.#recorder.answer("challenge", peer, (_, share) => {
       demandLength("nonce", request.nonce, 32);
       const version = PROTOCOL_VERSIONS.find((spoken) => request.versions.includes(spoken));
       if (version === undefined)
@@ -96,7 +96,7 @@ export class KeyService {
           expected: PROTOCOL_VERSIONS.join(", "),
           found: request.versions.slice(0, 8).join(", "),
         });
-      const { nonce, expires } = this.#nonces.issue(peer.holder, peer.group, this.#parts.now());
+      const { nonce, expires } = this.#nonces.issue(peer.holder, share, this.#parts.now());
       return Promise.resolve({ version, nonce, expiresUnixMs: BigInt(expires) });
     });
   }

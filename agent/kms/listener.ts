@@ -9,17 +9,22 @@ import { type Server as TlsServer, type TLSSocket, createServer } from "node:tls
 import { Server, ServerCredentials, type handleUnaryCall, type sendUnaryData } from "@grpc/grpc-js";
 import { KmsService, OperatorService as OperatorDefinition } from "../api/gen/sealet.ts";
 import { toStatus } from "../api/status.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, reasonOf } from "../error.ts";
 import { TLS_OPTIONS } from "./channel.ts";
 import type { TlsIdentity } from "./identity.ts";
 import type { KeyService } from "./key-service.ts";
 import type { OperatorService } from "./operator-service.ts";
 import { type Peer, readPeer } from "./peer.ts";
 import { MAX_MESSAGE_BYTES } from "./request-form.ts";
+import { peerGroup } from "./throttle.ts";
 
 /** Told of what was no fault of a caller's. */
 export type ReportDefect = (request: string, error: unknown) => void;
 
+/** One peer may have this part of all connections open: half-open ones cost it nothing, and would keep others out. */
+const PART_OF_ONE_PEER = 1 / 4;
+/** A signed policy, and room around it; only root sends any. */
+const MAX_OPERATOR_MESSAGE_BYTES = 4 * 1024 * 1024;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 
@@ -75,6 +80,7 @@ export async function openNodeDoor(
     secureOptions: constants.SSL_OP_NO_TICKET,
   });
   tls.maxConnections = connections;
+  limitEachPeer(tls, Math.ceil(connections * PART_OF_ONE_PEER));
   tls.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
     if (socket.getPeerX509Certificate() === undefined || socket.alpnProtocol !== "h2") {
@@ -109,7 +115,10 @@ export async function openOperatorDoor(
   service: OperatorService,
   report: ReportDefect,
 ): Promise<Door> {
-  const grpc = new Server(SERVER_OPTIONS);
+  const grpc = new Server({
+    ...SERVER_OPTIONS,
+    "grpc.max_receive_message_length": MAX_OPERATOR_MESSAGE_BYTES,
+  });
   const handle = <Request, Response>(
     name: string,
     answer: (request: Request) => Promise<Response>,
@@ -117,6 +126,7 @@ export async function openOperatorDoor(
   grpc.addService(OperatorDefinition, {
     getCluster: handle("getCluster", service.getCluster.bind(service)),
     addNode: handle("addNode", service.addNode.bind(service)),
+    reissueNode: handle("reissueNode", service.reissueNode.bind(service)),
     listNodes: handle("listNodes", service.listNodes.bind(service)),
     removeNode: handle("removeNode", service.removeNode.bind(service)),
     releaseNode: handle("releaseNode", service.releaseNode.bind(service)),
@@ -158,18 +168,43 @@ function unary<Request, Response>(
 
 const DEFECTS: ReadonlySet<string> = new Set(["INTERNAL", "AUDIT_FAILED", "STORE_FAILED"]);
 
+/** Before the handshake, which is what a connection costs the KMS. */
+function limitEachPeer(server: TlsServer, most: number): void {
+  const open = new Map<string, number>();
+  server.on("connection", (socket) => {
+    const group = peerGroup(socket.remoteAddress ?? "");
+    const count = (open.get(group) ?? 0) + 1;
+    if (count > most) {
+      socket.destroy();
+      return;
+    }
+    open.set(group, count);
+    socket.once("close", () => {
+      const left = (open.get(group) ?? 1) - 1;
+      if (left > 0) open.set(group, left);
+      else open.delete(group);
+    });
+  });
+}
+
 function listenOn(server: TlsServer, listen: string): Promise<string> {
   const colon = listen.lastIndexOf(":");
   const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
   return new Promise((resolve, reject) => {
-    server.once("error", (cause) =>
+    const fail = (cause: unknown) =>
       reject(
-        new SealetError("CONFIG_INVALID", `The KMS cannot listen on ${listen}: ${cause.message}`, { cause }),
-      ),
-    );
-    server.listen({ host, port: Number(listen.slice(colon + 1)), backlog: 4096 }, () => {
-      resolve(textOf(server.address()));
-    });
+        new SealetError("CONFIG_INVALID", `The KMS cannot listen on ${listen}: ${reasonOf(cause)}`, {
+          cause,
+        }),
+      );
+    server.once("error", fail);
+    try {
+      server.listen({ host, port: Number(listen.slice(colon + 1)), backlog: 4096 }, () => {
+        resolve(textOf(server.address()));
+      });
+    } catch (cause) {
+      fail(cause);
+    }
   });
 }
 

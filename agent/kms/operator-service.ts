@@ -1,6 +1,6 @@
 /**
- * What operators do with the KMS: nodes, policy, audit log. Reached on a root-only unix socket. What an operator may say
- * about nodes and policy has to be signed; that he reaches the socket is not enough.
+ * What operators do with the KMS: nodes, policy, audit log. Reached on a root-only unix socket. Who is a node, and what
+ * it must prove (enrolment, policy), an operator has to sign; to take away (remove, release, reset) the socket is enough.
  */
 import { randomBytes } from "node:crypto";
 import type {
@@ -16,6 +16,7 @@ import type {
 } from "../api/gen/sealet.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { type NodeRecord, isLive } from "./record.ts";
+import { cut } from "./recorder.ts";
 import { type OperatorKeys, openEnrolment, openPolicy, sha256Hex } from "./signed-file.ts";
 import type { Outcome, State, Store } from "./store.ts";
 import type { Verifier } from "./verifier.ts";
@@ -35,6 +36,11 @@ export interface OperatorServiceParts {
 
 const MAX_AUDIT_PAGE = 1000;
 
+/** What an operator's signature says of a node. */
+type Signed = Pick<NodeRecord, "name" | "role" | "enrolmentSha256" | "initdataSha256" | "initdataSha384">;
+
+const unknownNode = (name: string) => new SealetError("NODE_UNKNOWN", `There is no node ${name}`);
+
 export class OperatorService {
   readonly #parts: OperatorServiceParts;
 
@@ -48,44 +54,29 @@ export class OperatorService {
   }
 
   addNode(request: AddNodeRequest): Promise<NodeMessage> {
-    return this.#answer("add-node", "", async () => {
-      const { store, operators, cluster, podCidr, now } = this.#parts;
-      const { initdataSha256, initdataSha384 } = request;
-      if (initdataSha256.length !== 32 || initdataSha384.length !== 48)
-        throw new SealetError("REQUEST_INVALID", "The initdata's digests are not SHA-256 and SHA-384");
-      const { enrolment, sha256, keyid } = await openEnrolment(request.enrolment, operators, cluster);
-      const { node: name, role } = enrolment;
-      const id = randomBytes(16).toString("hex");
-      const record = await store.decide(name, (state): Outcome<NodeRecord> => {
-        if (state.record !== undefined)
-          throw new SealetError("NODE_EXISTS", `There is a node ${name} already`, { predicate: "name" });
-        const network = state.freePodNetwork();
-        podCidr(network);
-        const added: NodeRecord = {
-          id,
-          name,
-          role,
-          enrolmentSha256: sha256,
-          initdataSha256: initdataSha256.toString("hex"),
-          initdataSha384: initdataSha384.toString("hex"),
-          disk: { state: "expects-blank", uuid: "" },
-          generation: 1,
-          epoch: 0,
-          lease: null,
-          podNetwork: network,
-          created: now(),
-          lastUnseal: null,
-        };
-        const detail = {
-          request: "add-node",
-          role,
-          keyid,
-          enrolmentSha256: sha256,
-          podCidr: podCidr(network),
-        };
-        return { value: added, record: added, audit: { action: "node", node: name, code: "OK", detail } };
-      });
-      return this.#message(record);
+    return this.#enrolled("add-node", request, (state, signed) => {
+      if (state.record !== undefined)
+        throw new SealetError("NODE_EXISTS", `There is a node ${signed.name} already`, { predicate: "name" });
+      return {
+        ...signed,
+        id: randomBytes(16).toString("hex"),
+        disk: { state: "expects-blank", uuid: "" },
+        generation: 1,
+        epoch: 0,
+        lease: null,
+        podNetwork: state.freePodNetwork(),
+        created: this.#parts.now(),
+        lastUnseal: null,
+      };
+    });
+  }
+
+  /** The id stays, and with it the keys of the disk. Not while a machine runs under the old initdata: it would be cut off. */
+  reissueNode(request: AddNodeRequest): Promise<NodeMessage> {
+    return this.#enrolled("reissue-node", request, ({ record }, signed) => {
+      if (record === undefined) throw unknownNode(signed.name);
+      this.#demandNoLease(record);
+      return { ...record, ...signed };
     });
   }
 
@@ -94,8 +85,12 @@ export class OperatorService {
     return { nodes: records.map((record) => this.#message(record)) };
   }
 
+  /** Not while a machine runs on its disk: a node added under the name would be a second one. */
   removeNode({ name }: NodeRequest): Promise<NodeMessage> {
-    return this.#change("remove-node", name, () => "remove");
+    return this.#change("remove-node", name, (record) => {
+      this.#demandNoLease(record);
+      return "remove";
+    });
   }
 
   releaseNode({ name }: NodeRequest): Promise<NodeMessage> {
@@ -105,12 +100,7 @@ export class OperatorService {
   /** Not while a machine runs on the old disk: it would go on, and fail at its next commit only. */
   resetDisk({ name }: NodeRequest): Promise<NodeMessage> {
     return this.#change("reset-disk", name, (record) => {
-      if (isLive(record.lease, this.#parts.now()))
-        throw new SealetError("LEASE_HELD", `A machine runs as ${name}: stop it, or end its lease, first`, {
-          predicate: "lease",
-          expected: "none",
-          found: `one until ${new Date(record.lease?.expires ?? 0).toISOString()}`,
-        });
+      this.#demandNoLease(record);
       return { ...record, disk: { state: "expects-blank", uuid: "" }, epoch: 0, lease: null };
     });
   }
@@ -150,6 +140,42 @@ export class OperatorService {
     return { entries: await this.#parts.store.listAudit(afterSequence, most) };
   }
 
+  #enrolled(
+    request: string,
+    { enrolment: envelope, initdataSha256, initdataSha384 }: AddNodeRequest,
+    decide: (state: State, signed: Signed) => NodeRecord,
+  ): Promise<NodeMessage> {
+    return this.#answer(request, "", async () => {
+      const { store, operators, cluster, podCidr } = this.#parts;
+      if (initdataSha256.length !== 32 || initdataSha384.length !== 48)
+        throw new SealetError("REQUEST_INVALID", "The initdata's digests are not SHA-256 and SHA-384");
+      const { enrolment, sha256: enrolmentSha256, keyid } = await openEnrolment(envelope, operators, cluster);
+      const { node: name, role } = enrolment;
+      const signed = {
+        name,
+        role,
+        enrolmentSha256,
+        initdataSha256: initdataSha256.toString("hex"),
+        initdataSha384: initdataSha384.toString("hex"),
+      };
+      const record = await store.decide(name, (state): Outcome<NodeRecord> => {
+        const decided = decide(state, signed);
+        const detail = { request, role, keyid, enrolmentSha256, podCidr: podCidr(decided.podNetwork) };
+        return { value: decided, record: decided, audit: { action: "node", node: name, code: "OK", detail } };
+      });
+      return this.#message(record);
+    });
+  }
+
+  #demandNoLease({ name, lease }: NodeRecord): void {
+    if (lease === null || !isLive(lease, this.#parts.now())) return;
+    throw new SealetError("LEASE_HELD", `A machine runs as ${name}: stop it, or end its lease, first`, {
+      predicate: "lease",
+      expected: "none",
+      found: `one until ${new Date(lease.expires).toISOString()}`,
+    });
+  }
+
   #change(
     request: string,
     name: string,
@@ -157,10 +183,11 @@ export class OperatorService {
   ): Promise<NodeMessage> {
     return this.#answer(request, name, async () => {
       const record = await this.#parts.store.decide(name, (state: State): Outcome<NodeRecord> => {
-        if (state.record === undefined) throw new SealetError("NODE_UNKNOWN", `There is no node ${name}`);
+        if (state.record === undefined) throw unknownNode(name);
         const changed = change(state.record);
-        const { disk, generation, epoch, lease } = state.record;
-        const detail = { request, before: { disk, generation, epoch, lease } };
+        // the id too: with it and the root key a node that was removed by mistake still has its disk's keys
+        const { id, disk, generation, epoch, lease } = state.record;
+        const detail = { request, before: { id, disk, generation, epoch, lease } };
         const audit = { action: "node", node: name, code: "OK", detail } as const;
         return { value: changed === "remove" ? state.record : changed, record: changed, audit };
       });
@@ -175,7 +202,13 @@ export class OperatorService {
     } catch (thrown) {
       const error = asSealetError(thrown);
       const { code, message, predicate, expected, found } = error;
-      const detail = { request, message, predicate, expected, found };
+      const detail = {
+        request,
+        message: cut(message),
+        predicate,
+        expected: cut(expected),
+        found: cut(found),
+      };
       await this.#parts.store.audit({ action: "operator-refusal", node: node.slice(0, 256), code, detail });
       throw error;
     }

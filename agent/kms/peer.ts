@@ -10,7 +10,7 @@ export interface Peer {
   /** Hex SHA-256 of it: the name by which a lease knows its holder. */
   readonly holder: string;
   readonly address: string;
-  /** Whose share of the KMS's room its requests take. */
+  /** Whose share of the KMS's room its requests take, unless it holds a lease. */
   readonly group: string;
 }
 

@@ -5,9 +5,9 @@
 import { type Code, type SealetError, asSealetError } from "../error.ts";
 import type { AuditAction } from "./audit.ts";
 import type { Peer } from "./peer.ts";
-import type { NodeRecord } from "./record.ts";
+import { type NodeRecord, isLive } from "./record.ts";
 import type { State, Store } from "./store.ts";
-import { Throttle } from "./throttle.ts";
+import { type Share, Throttle } from "./throttle.ts";
 
 /** What is known of a request so far; every entry of it says so. */
 export interface Trace {
@@ -29,6 +29,13 @@ export type Decide<T> = (state: State, now: number) => Decided<T>;
 /** No room to decide anything, or to write it down: not the audit log's business. */
 const UNDECIDED: ReadonlySet<Code> = new Set<Code>(["KMS_BUSY", "AUDIT_FAILED"]);
 
+/** A sender's own words stand in a refusal: an entry holds this much of each. */
+const MAX_WORDS = 1024;
+
+export function cut(words: string | undefined): string | undefined {
+  return words?.slice(0, MAX_WORDS);
+}
+
 export class Recorder {
   readonly #store: Store;
   readonly #throttle: Throttle;
@@ -41,14 +48,19 @@ export class Recorder {
   }
 
   /** @throws what `handle` throws, as a SealetError */
-  async answer<T>(request: string, peer: Peer, handle: (trace: Trace) => Promise<T>): Promise<T> {
-    this.#throttle.admit(peer.group, this.#now());
+  async answer<T>(
+    request: string,
+    peer: Peer,
+    handle: (trace: Trace, share: Share) => Promise<T>,
+  ): Promise<T> {
+    const share = await this.#shareOf(peer);
+    this.#throttle.admit(share, this.#now());
     const trace: Trace = { request, node: "", detail: { peer: peer.address, holder: peer.holder } };
     try {
-      return await handle(trace);
+      return await handle(trace, share);
     } catch (thrown) {
       const error = asSealetError(thrown);
-      this.#throttle.refused(peer.group, this.#now());
+      this.#throttle.refused(share, this.#now());
       if (!UNDECIDED.has(error.code)) await this.#refusal(trace, error);
       throw error;
     }
@@ -64,13 +76,21 @@ export class Recorder {
     });
   }
 
+  /** The TLS key was proven in the handshake. Where the store fails, the request itself will meet that, and say so. */
+  async #shareOf({ holder, group }: Peer): Promise<Share> {
+    const record = await this.#store.readHeldBy(holder).catch(() => undefined);
+    const leased = record !== undefined && isLive(record.lease, this.#now());
+    return { name: leased ? `lease ${holder}` : group, leased };
+  }
+
   #refusal({ request, node, detail }: Trace, error: SealetError): Promise<void> {
-    const { code, message, predicate, expected, found } = error;
-    return this.#store.audit({
-      action: "refusal",
-      node,
-      code,
-      detail: { request, ...detail, message, predicate, expected, found },
-    });
+    const { code, predicate } = error;
+    const why = {
+      message: cut(error.message),
+      predicate,
+      expected: cut(error.expected),
+      found: cut(error.found),
+    };
+    return this.#store.audit({ action: "refusal", node, code, detail: { request, ...detail, ...why } });
   }
 }

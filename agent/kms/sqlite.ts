@@ -12,6 +12,9 @@ import type { Outcome, State, Store, StoredPolicy } from "./store.ts";
 /** More would make the first of a batch wait for the last. */
 const MAX_BATCH = 128;
 
+/** A page of the audit log has to fit a gRPC message. */
+const MAX_PAGE_BYTES = 1024 * 1024;
+
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS node (
     name TEXT PRIMARY KEY, holder TEXT, expires INTEGER, pod_network INTEGER NOT NULL, record TEXT NOT NULL
@@ -78,7 +81,17 @@ export class SqliteStore implements Store {
   }
 
   listAudit(after: bigint, limit: number): Promise<AuditEntry[]> {
-    return this.#read(() => this.#sql.auditAfter.all(after, limit).map(auditEntry));
+    return this.#read(() => {
+      const page: AuditEntry[] = [];
+      let room = MAX_PAGE_BYTES;
+      for (const row of this.#sql.auditAfter.iterate(after, limit)) {
+        const entry = auditEntry(row);
+        room -= Buffer.byteLength(entry.detail);
+        if (room < 0 && page.length > 0) break;
+        page.push(entry);
+      }
+      return page;
+    });
   }
 
   auditHead(): Promise<ChainHead> {

@@ -34,6 +34,7 @@ export interface Store {
   readHeldBy(holder: string): Promise<NodeRecord | undefined>;
   listNodes(): Promise<NodeRecord[]>;
   readPolicy(): Promise<StoredPolicy | undefined>;
+  /** In order; fewer than `limit` where their detail would be over 1 MiB, but never none while there are more. */
   listAudit(after: bigint, limit: number): Promise<AuditEntry[]>;
   auditHead(): Promise<ChainHead>;
 

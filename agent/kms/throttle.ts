@@ -10,9 +10,18 @@ const WINDOW_MS = 60_000;
 const MAX_PEERS = 4096;
 const REST = "*";
 
+/** Whose room a request takes. */
+export interface Share {
+  readonly name: string;
+  /** It is a machine's that holds a live lease: apart from what strangers share, who could use up all of it. */
+  readonly leased: boolean;
+}
+
 export class Throttle {
   readonly #perMinute: number;
-  readonly #refused = new Map<string, number>();
+  readonly #ofPeers = new Map<string, number>();
+  /** No more of them than leases. */
+  readonly #ofLeases = new Map<string, number>();
   #windowEnds = 0;
 
   constructor(refusalsPerMinute: number) {
@@ -20,37 +29,44 @@ export class Throttle {
   }
 
   /** @throws KMS_BUSY */
-  admit(peer: string, now: number): void {
+  admit(share: Share, now: number): void {
     this.#turn(now);
-    if ((this.#refused.get(this.#slot(peer)) ?? 0) >= this.#perMinute)
+    const [refused, name] = this.#slot(share);
+    if ((refused.get(name) ?? 0) >= this.#perMinute)
       throw new SealetError(
         "KMS_BUSY",
-        "Too many of this address's requests were refused; try again in a minute",
+        "Too many of this peer's requests were refused; try again in a minute",
       );
   }
 
-  refused(peer: string, now: number): void {
+  refused(share: Share, now: number): void {
     this.#turn(now);
-    const slot = this.#slot(peer);
-    this.#refused.set(slot, (this.#refused.get(slot) ?? 0) + 1);
+    const [refused, name] = this.#slot(share);
+    refused.set(name, (refused.get(name) ?? 0) + 1);
   }
 
   #turn(now: number): void {
     if (now < this.#windowEnds && now >= this.#windowEnds - WINDOW_MS) return;
     this.#windowEnds = now + WINDOW_MS;
-    this.#refused.clear();
+    this.#ofPeers.clear();
+    this.#ofLeases.clear();
   }
 
-  #slot(peer: string): string {
-    return this.#refused.has(peer) || this.#refused.size < MAX_PEERS ? peer : REST;
+  #slot({ name, leased }: Share): [Map<string, number>, string] {
+    if (leased) return [this.#ofLeases, name];
+    const counted = this.#ofPeers.has(name) || this.#ofPeers.size < MAX_PEERS;
+    return [this.#ofPeers, counted ? name : REST];
   }
 }
 
 const MAPPED = Buffer.from("00000000000000000000ffff", "hex"); // ::ffff:0:0/96, RFC 4291 §2.5.5.2
 
-/** Whose share a request counts against: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have. */
+/**
+ * Whose share a request counts against: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have.
+ * @param address may name a zone (RFC 4007 §11), which is this machine's word and not the peer's
+ */
 export function peerGroup(address: string): string {
-  const bytes = ipBytes(address);
+  const bytes = ipBytes(address.replace(/%.*$/s, ""));
   if (bytes === undefined) return address;
   if (bytes.length === 4) return bytes.join(".");
   if (bytes.subarray(0, 12).equals(MAPPED)) return bytes.subarray(12).join(".");

@@ -12,7 +12,7 @@ import { attestVerifier } from "../../agent/kms/attest-verifier.ts";
 import { pathsOf } from "../../agent/kms/directory.ts";
 import { type Kms, startKms } from "../../agent/kms/server.ts";
 import { freePort } from "../cluster/process.ts";
-import { Machine, policyVersion, twinCa } from "../kms/cluster.ts";
+import { Machine, codeOf, policyVersion, twinCa } from "../kms/cluster.ts";
 import { type Ran, run } from "./run.ts";
 
 interface JsonRan extends Ran {
@@ -119,6 +119,30 @@ describe("Operators' commands", () => {
     assert.equal((await sealet("nodes", "remove", "w1")).exit, EXIT.REFUSED);
   });
 
+  it("nodes reissue: new initdata opens the same disk, the old one nothing any more", async () => {
+    const image = (name: string) => unframeInitdata(readFileSync(at(name)));
+    await sealet("nodes", "add", "w5", "--role", "control-plane", "--out", at("w5.img"));
+    using old = await Machine.bootAt(kms.address, image("w5.img"));
+    const { key } = await old.start();
+    const reissue = (out: string, ...more: string[]) =>
+      sealet("nodes", "reissue", "w5", "--out", at(out), "--endpoint", "new.example.org:7443", ...more);
+    assert.match((await reissue("held.img")).err, /LEASE_HELD/);
+    assert.ok(!existsSync(at("held.img")));
+    await sealet("nodes", "release", "w5");
+    assert.match((await reissue("new.img")).out, /role +control-plane/);
+    assert.deepEqual(parseInitdata(image("new.img")).kms.endpoints, ["new.example.org:7443"]);
+    assert.equal(await codeOf(old.unseal()), "ENROLMENT_INVALID");
+    using machine = await Machine.bootAt(kms.address, image("new.img"));
+    machine.disk = old.disk;
+    assert.deepEqual((await machine.start()).key, key);
+    await sealet("nodes", "release", "w5");
+    await sealet("nodes", "remove", "w5");
+    const unknown = await reissue("gone.img");
+    assert.match(unknown.err, /NODE_UNKNOWN/);
+    const removed = await sealet("audit", "list", "--node", "w5", "-o", "json");
+    assert.match(removed.out, /"request":"remove-node","before":\{"id":"[0-9a-f]{32}"/);
+  });
+
   it("nodes add leaves no image behind where the KMS refuses", async () => {
     await sealet("nodes", "add", "w2", "--role", "control-plane", "--out", at("w2.img"));
     const before = readFileSync(at("w2.img"));
@@ -126,8 +150,10 @@ describe("Operators' commands", () => {
     assert.equal(twice.exit, EXIT.REFUSED);
     assert.match(twice.err, /NODE_EXISTS/);
     for (const name of ["again.img", "again.img.draft"]) assert.ok(!existsSync(at(name)));
-    await sealet("nodes", "add", "w2", "--out", at("w2.img"));
+    const over = await sealet("nodes", "add", "w4", "--out", at("w2.img"));
+    assert.match(over.err, /USAGE.*w2\.img is there already/);
     assert.deepEqual(readFileSync(at("w2.img")), before);
+    assert.doesNotMatch((await sealet("nodes", "list")).out, /w4/);
     assert.equal((await sealet("nodes", "add", "W2", "--out", at("x.img"))).exit, EXIT.REFUSED);
     assert.equal(
       (await sealet("nodes", "add", "w3", "--role", "admin", "--out", at("x.img"))).exit,

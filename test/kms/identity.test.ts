@@ -117,7 +117,12 @@ describe("KMS, identities and leases", () => {
 
     it("a removed node is not served, nor renewed, and its successor has other keys", async () => {
       const { key, leaseId } = await machine.start();
-      await withOperator(cluster.kms.socket, (ask) => ask(METHOD.removeNode, { name: "w1" }));
+      const order = (method: "removeNode" | "releaseNode") =>
+        withOperator(cluster.kms.socket, (ask) => ask(METHOD[method], { name: "w1" }));
+      // its successor would run beside it
+      await assert.rejects(order("removeNode"), { code: "LEASE_HELD" });
+      await order("releaseNode");
+      await order("removeNode");
       await assert.rejects(machine.connection.renew(leaseId, never), { code: "LEASE_LOST" });
       await assert.rejects(machine.unseal(), { code: "NODE_UNKNOWN" });
       const again = await cluster.addNode("w1");

@@ -17,7 +17,7 @@ import { createDirectory, openDirectory, pathsOf } from "../../agent/kms/directo
 import { Nonces } from "../../agent/kms/nonces.ts";
 import { podCidr } from "../../agent/kms/pod-network.ts";
 import { type KeyName, createRootKeyFile, readRootKeyFile } from "../../agent/kms/root-key.ts";
-import { Throttle, peerGroup } from "../../agent/kms/throttle.ts";
+import { type Share, Throttle, peerGroup } from "../../agent/kms/throttle.ts";
 import { createOperatorKey } from "../../agent/cli/sign.ts";
 
 let folder: string;
@@ -86,34 +86,68 @@ describe("Root key", () => {
   });
 });
 
+const peer = (name: string): Share => ({ name, leased: false });
+const lease = (name: string): Share => ({ name, leased: true });
+
 describe("Nonces", () => {
-  it("are good once, for who asked, until they expire; whatever the order", () => {
-    const step = fc.record({ peer: fc.nat(2), wait: fc.nat(40), take: fc.boolean() });
+  it("are good once, for who asked, until they expire; whatever the order, and whichever way the clock goes", () => {
+    const step = fc.record({ peer: fc.nat(2), wait: fc.integer({ min: -120, max: 40 }), take: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const nonces = new Nonces({ lifetimeMs: 100, perPeer: 3, total: 5 });
-        let now = 0;
-        const out: { nonce: Buffer; peer: string; expires: number }[] = [];
+        let now = 10_000;
+        let out: { nonce: Buffer; peer: string; issued: number }[] = [];
         for (const { peer: number, wait, take } of steps) {
           now += wait;
-          const peer = `p${number}`;
-          const alive = out.filter(({ expires }) => now < expires);
-          const mine = alive.filter((each) => each.peer === peer);
+          const name = `p${number}`;
           if (take) {
-            const [first] = mine;
-            if (first === undefined) continue;
-            assert.throws(() => nonces.take(first.nonce, "other", now), { code: "NONCE_INVALID" });
-            nonces.take(first.nonce, peer, now);
-            assert.throws(() => nonces.take(first.nonce, peer, now), { code: "NONCE_INVALID" });
-            out.splice(out.indexOf(first), 1);
-          } else if (mine.length >= 3 || alive.length >= 5)
-            assert.throws(() => nonces.issue(peer, peer, now), { code: "KMS_BUSY" });
-          else out.push({ ...nonces.issue(peer, peer, now), peer });
-          assert.ok(nonces.size <= 5);
+            const mine = out.find((each) => each.peer === name);
+            if (mine === undefined) continue;
+            assert.throws(() => nonces.take(mine.nonce, "other", now), { code: "NONCE_INVALID" });
+            const use = () => nonces.take(mine.nonce, name, now);
+            if (mine.issued <= now && now < mine.issued + 100) use();
+            assert.throws(use, { code: "NONCE_INVALID" });
+            out.splice(out.indexOf(mine), 1);
+            continue;
+          }
+          // What was over once is forgotten, also where the clock then comes back to its time.
+          out = out.filter(({ issued }) => issued <= now && now < issued + 100);
+          if (out.filter((each) => each.peer === name).length >= 3 || out.length >= 5)
+            assert.throws(() => nonces.issue(name, peer(name), now), { code: "KMS_BUSY" });
+          else out.push({ ...nonces.issue(name, peer(name), now), peer: name, issued: now });
+          assert.equal(nonces.size, Math.min(5, out.length));
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 500 },
     );
+  });
+
+  it("give their room back where the clock is set back", () => {
+    const nonces = new Nonces({ lifetimeMs: 100, perPeer: 2, total: 2 });
+    for (let i = 0; i < 2; i++) nonces.issue("a", peer("a"), 1_000_000);
+    assert.throws(() => nonces.issue("a", peer("a"), 1_000_050), { code: "KMS_BUSY" });
+    const { nonce } = nonces.issue("a", peer("a"), 5000);
+    nonces.take(nonce, "a", 5050);
+  });
+
+  it("a lease's are its own: strangers leave no room, and it takes none of theirs", () => {
+    const nonces = new Nonces({ lifetimeMs: 100, perPeer: 2, total: 2 });
+    for (let i = 0; i < 2; i++) nonces.issue("a", peer("a"), 0);
+    assert.throws(() => nonces.issue("b", peer("b"), 0), { code: "KMS_BUSY" });
+    const own = Array.from({ length: 6 }, () => nonces.issue("b", lease("lease b"), 0).nonce);
+    assert.equal(nonces.size, 6);
+    // Four are kept: whoever lost some on their way is not kept waiting for them.
+    const good = own.map((nonce) => {
+      try {
+        nonces.take(nonce, "b", 0);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+    assert.deepEqual(good, [false, false, true, true, true, true]);
+    for (let i = 0; i < 4; i++) nonces.issue("b", lease("lease b"), 100);
+    for (let i = 0; i < 2; i++) nonces.issue("a", peer("a"), 100);
   });
 });
 
@@ -121,24 +155,37 @@ describe("Throttle", () => {
   it("holds one address back for the rest of its minute, and nobody else", () => {
     const throttle = new Throttle(2);
     for (let i = 0; i < 2; i++) {
-      throttle.admit("a", 1000);
-      throttle.refused("a", 1000);
+      throttle.admit(peer("a"), 1000);
+      throttle.refused(peer("a"), 1000);
     }
-    assert.throws(() => throttle.admit("a", 60_000), { code: "KMS_BUSY" });
-    throttle.admit("b", 60_000);
-    throttle.admit("a", 62_000);
+    assert.throws(() => throttle.admit(peer("a"), 60_000), { code: "KMS_BUSY" });
+    throttle.admit(peer("b"), 60_000);
+    throttle.admit(peer("a"), 62_000);
   });
 
   it("counts a machine with many addresses once, and does not grow with their number", () => {
     const throttle = new Throttle(1);
-    for (let i = 0; i < 10_000; i++) throttle.refused(`peer-${i}`, 0);
-    assert.throws(() => throttle.admit("peer-9999999", 0), { code: "KMS_BUSY" });
+    for (let i = 0; i < 10_000; i++) throttle.refused(peer(`peer-${i}`), 0);
+    assert.throws(() => throttle.admit(peer("peer-9999999"), 0), { code: "KMS_BUSY" });
+  });
+
+  it("holds a lease back for its own refusals only, however many strangers there are", () => {
+    const throttle = new Throttle(1);
+    for (let i = 0; i < 5000; i++) throttle.refused(peer(`peer-${i}`), 0);
+    throttle.admit(lease("lease a"), 0);
+    throttle.refused(lease("lease a"), 0);
+    assert.throws(() => throttle.admit(lease("lease a"), 0), { code: "KMS_BUSY" });
+    throttle.admit(lease("lease b"), 0);
+    throttle.admit(lease("lease a"), 60_000);
   });
 
   it("knows an address by what it is, not by how it is written", () => {
     assert.equal(peerGroup("10.1.2.3"), peerGroup("::ffff:10.1.2.3"));
     assert.equal(peerGroup("2001:db8:0:1::1"), peerGroup("2001:0db8:0000:0001:ffff::2"));
     assert.notEqual(peerGroup("2001:db8:0:1::1"), peerGroup("2001:db8:0:2::1"));
+    for (const linkLocal of ["fe80::1%eth0", "fe80::2%eth0", "fe80::ffff:1%25", "fe80::1"])
+      assert.equal(peerGroup(linkLocal), "fe80000000000000::/64");
+    assert.equal(peerGroup("::ffff:10.1.2.3%eth0"), "10.1.2.3");
     assert.notEqual(peerGroup("10.1.2.3"), peerGroup("10.1.2.4"));
   });
 });

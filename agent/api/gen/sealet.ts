@@ -3541,6 +3541,16 @@ export const OperatorService = {
     responseSerialize: (value: NodeRecord): Buffer => Buffer.from(NodeRecord.encode(value).finish()),
     responseDeserialize: (value: Buffer): NodeRecord => NodeRecord.decode(value),
   },
+  /** The same node under initdata that was made anew; its disk and its keys stay. */
+  reissueNode: {
+    path: "/sealet.v1.Operator/ReissueNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AddNodeRequest): Buffer => Buffer.from(AddNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AddNodeRequest => AddNodeRequest.decode(value),
+    responseSerialize: (value: NodeRecord): Buffer => Buffer.from(NodeRecord.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NodeRecord => NodeRecord.decode(value),
+  },
   listNodes: {
     path: "/sealet.v1.Operator/ListNodes" as const,
     requestStream: false as const,
@@ -3612,6 +3622,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   getCluster: handleUnaryCall<GetClusterRequest, Cluster>;
   /** Registers a node that an operator signed. */
   addNode: handleUnaryCall<AddNodeRequest, NodeRecord>;
+  /** The same node under initdata that was made anew; its disk and its keys stay. */
+  reissueNode: handleUnaryCall<AddNodeRequest, NodeRecord>;
   listNodes: handleUnaryCall<ListNodesRequest, ListNodesResponse>;
   removeNode: handleUnaryCall<NodeRequest, NodeRecord>;
   /** Ends the lease now. */
@@ -3650,6 +3662,22 @@ export interface OperatorClient extends Client {
     callback: (error: ServiceError | null, response: NodeRecord) => void,
   ): ClientUnaryCall;
   addNode(
+    request: AddNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: NodeRecord) => void,
+  ): ClientUnaryCall;
+  /** The same node under initdata that was made anew; its disk and its keys stay. */
+  reissueNode(
+    request: AddNodeRequest,
+    callback: (error: ServiceError | null, response: NodeRecord) => void,
+  ): ClientUnaryCall;
+  reissueNode(
+    request: AddNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: NodeRecord) => void,
+  ): ClientUnaryCall;
+  reissueNode(
     request: AddNodeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
