@@ -4,21 +4,52 @@
  */
 import { statSync } from "node:fs";
 import type { Collateral, Evidence } from "../attest/appraise.ts";
+import type { SnpCollateral } from "../attest/snp/check-chain.ts";
+import { PRODUCTS } from "../attest/snp/product.ts";
+import type { TdxCollateral } from "../attest/tdx/verify.ts";
 import { SealetError, reasonOf } from "../error.ts";
 import { readBytes } from "./files.ts";
 
-/** Later paths win. @param operator whose bundles count: SubjectPublicKeyInfo, DER @throws USAGE, CONFIG_INVALID, ... */
+/** Of each part the later path's wins; no path takes away what another one has. @param operator whose bundles count: SubjectPublicKeyInfo, DER @throws USAGE, CONFIG_INVALID, ... */
 export async function readCollateral(paths: readonly string[], operator?: Uint8Array): Promise<Collateral> {
   let collateral: Collateral = { snp: {} };
-  for (const path of paths) {
-    const { snp, tdx } = await readPath(path, operator);
-    collateral = { snp: { ...collateral.snp, ...snp }, tdx: tdx ?? collateral.tdx };
-  }
+  for (const path of paths) collateral = merge(collateral, await readPath(path, operator));
   return collateral;
 }
 
+function merge(earlier: Collateral, later: Collateral): Collateral {
+  const products = PRODUCTS.map(
+    (product) => [product, mergeSnp(earlier.snp[product], later.snp[product])] as const,
+  );
+  return { snp: Object.fromEntries(products), tdx: mergeTdx(earlier.tdx, later.tdx) };
+}
+
+function mergeSnp(earlier: SnpCollateral | undefined, later: SnpCollateral | undefined) {
+  if (earlier === undefined || later === undefined) return later ?? earlier;
+  return {
+    ark: later.ark,
+    ask: later.ask ?? earlier.ask,
+    asvk: later.asvk ?? earlier.asvk,
+    crl: later.crl ?? earlier.crl,
+    vek: later.vek ?? earlier.vek,
+  };
+}
+
+function mergeTdx(earlier: TdxCollateral | undefined, later: TdxCollateral | undefined) {
+  if (earlier === undefined || later === undefined) return later ?? earlier;
+  return {
+    tcbInfo: new Map([...earlier.tcbInfo, ...later.tcbInfo]),
+    qeIdentity: later.qeIdentity ?? earlier.qeIdentity,
+    rootCrl: later.rootCrl ?? earlier.rootCrl,
+    pckCrl: {
+      platform: later.pckCrl.platform ?? earlier.pckCrl.platform,
+      processor: later.pckCrl.processor ?? earlier.pckCrl.processor,
+    },
+  };
+}
+
 /**
- * With the certificate of the chip that signed a report, for evidence that brings none.
+ * With the certificate of the chip that signed a report, for evidence that brings none that fits.
  * @param vek a VCEK or VLEK, DER; without it directories are searched for the report's VCEK
  */
 export async function withVek(

@@ -1,5 +1,5 @@
 /** `sealet collateral`: what evidence is judged with. Fetched from AMD and Intel, or packed into one signed file. */
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { Evidence } from "../attest/appraise.ts";
 import type { Result } from "../attest/malformed.ts";
 import { PRODUCTS, type Product } from "../attest/snp/product.ts";
@@ -12,7 +12,7 @@ import { readBytes, writeFile } from "./files.ts";
 
 interface FetchOptions {
   readonly out: string;
-  readonly product?: Product;
+  readonly product?: readonly Product[];
   readonly proxy?: string;
   readonly amd?: string;
   readonly intel?: string;
@@ -30,24 +30,32 @@ export function registerCollateral(program: Command, output: Output): void {
     .command("collateral")
     .description("what AMD and Intel say of their platforms: certificates, revocations, TCB levels");
   collateral
-    .command("fetch <evidence>")
-    .description("fetch into a directory what this evidence is judged with; what is there and fresh stays")
+    .command("fetch [evidence]")
+    .description(
+      "fetch into a directory what this evidence is judged with, or without any the chain and CRL of AMD's for each --product; what is there and fresh stays",
+    )
     .requiredOption(
       "--out <directory>",
       "for 'sealet verify --collateral', and for a KMS's collateral folder",
     )
-    .addOption(
-      new Option(
-        "--product <line>",
-        "SNP: for a report that does not say it (before version 3, or without a chip's id)",
-      ).choices(PRODUCTS),
+    .option(
+      "--product <line>",
+      `SNP (${PRODUCTS.join(", ")}): without evidence, repeatable; or for a report that does not say it (before version 3, or without a chip's id)`,
+      product,
     )
-    .option("--proxy <url>", "an HTTP proxy that speaks CONNECT")
-    .option("--amd <url>", "a mirror of AMD's key distribution service")
-    .option("--intel <url>", "a mirror of Intel's provisioning certification service")
-    .option("--intel-certificates <url>", "a mirror of Intel's certificates, which has the root's CRL")
-    .action(async (path: string, options: FetchOptions) => {
-      const fetched = await fetchFor(parseEvidence(readBytes(path)), options);
+    .option("--proxy <url>", "an HTTP proxy that speaks CONNECT", origin)
+    .option("--amd <url>", "a mirror of AMD's key distribution service", origin)
+    .option("--intel <url>", "a mirror of Intel's provisioning certification service", origin)
+    .option(
+      "--intel-certificates <url>",
+      "a mirror of Intel's certificates, which has the root's CRL",
+      origin,
+    )
+    .action(async (path: string | undefined, options: FetchOptions) => {
+      const fetched = await fetchFor(
+        path === undefined ? undefined : parseEvidence(readBytes(path)),
+        options,
+      );
       output.result(fetched, (style) =>
         fields(
           [
@@ -61,7 +69,9 @@ export function registerCollateral(program: Command, output: Output): void {
     });
   collateral
     .command("bundle <path...>")
-    .description("pack collateral into one file and sign it, for places without a network")
+    .description(
+      "pack collateral into one file and sign it, for places without a network; chips' certificates (VCEKs) are not in it",
+    )
     .requiredOption("--revision <number>", "only ever higher", positive)
     .addOption(keyOption())
     .requiredOption("--out <file>", "where the bundle goes")
@@ -87,6 +97,19 @@ function positive(text: string): number {
   return value;
 }
 
+function product(text: string, before: readonly Product[] = []): readonly Product[] {
+  const line = PRODUCTS.find((name) => name === text);
+  if (line === undefined) throw new InvalidArgumentError(`It is ${PRODUCTS.join(" or ")}.`);
+  return [...before, line];
+}
+
+/** Of a service or a proxy: a path would be lost, for the service's own take its place. */
+function origin(text: string): string {
+  if (!/^https?:\/\/[^/\\?#\s]+\/?$/i.test(text) || !URL.canParse(text))
+    throw new InvalidArgumentError("It is http://host:port or https://host:port, without a path.");
+  return text;
+}
+
 interface Fetched {
   readonly directory: string;
   /** Whose collateral it is: the chip and its TCB, or the FMSPC. */
@@ -97,9 +120,10 @@ interface Fetched {
 
 /** @throws COLLATERAL_UNAVAILABLE, COLLATERAL_INVALID, EVIDENCE_MALFORMED, USAGE */
 async function fetchFor(
-  { tee, report }: Evidence,
-  { out: directory, product, proxy, ...mirrors }: FetchOptions,
+  evidence: Evidence | undefined,
+  { out: directory, product: products = [], proxy, ...mirrors }: FetchOptions,
 ): Promise<Fetched> {
+  const fetchWith = evidence === undefined ? ofProducts(products) : ofEvidence(evidence, products);
   const [{ CollateralClient }, { httpClient }, { patient }] = await Promise.all([
     import("../collateral/client.ts"),
     import("../collateral/http.ts"),
@@ -113,19 +137,39 @@ async function fetchFor(
     now: Date.now,
     onProblem: ({ message }) => problems.push(message),
   });
-  const fetchOf = tee === "sev-snp" ? fetchSnp : tee === "tdx" ? fetchTdx : undefined;
-  if (fetchOf === undefined) throw new SealetError("USAGE", `Nothing is fetched for evidence of '${tee}'`);
-  return { directory, platform: await fetchOf(client, report, product), problems };
+  return { directory, platform: await fetchWith(client), problems };
 }
+
+/** @returns whose collateral it fetched */
+type FetchWith = (client: CollateralClient) => Promise<string>;
 
 const never = new AbortController().signal;
 
-async function fetchSnp(client: CollateralClient, report: Uint8Array, product?: Product): Promise<string> {
+function ofProducts(products: readonly Product[]): FetchWith {
+  if (products.length === 0)
+    throw new SealetError(
+      "USAGE",
+      "It takes evidence, or for SNP without evidence --product (as --product Genoa)",
+    );
+  return async (client) => {
+    for (const line of products) await client.snp(line, never);
+    return `${products.join(", ")}, without chips' certificates`;
+  };
+}
+
+function ofEvidence({ tee, report }: Evidence, [line, another]: readonly Product[]): FetchWith {
+  if (another !== undefined) throw new SealetError("USAGE", "Evidence is of one --product");
+  if (tee === "sev-snp") return (client) => fetchSnp(client, report, line);
+  if (tee === "tdx") return (client) => fetchTdx(client, report);
+  throw new SealetError("USAGE", `Nothing is fetched for evidence of '${tee}'`);
+}
+
+async function fetchSnp(client: CollateralClient, report: Uint8Array, line?: Product): Promise<string> {
   const { vcekQuery } = await import("../attest/snp/vcek-query.ts");
-  const query = vcekQuery(report, product);
-  if (!query.ok && product !== undefined) {
-    await client.snp(product, never);
-    return `${product}, without a chip's certificate: ${query.refusal.why}`;
+  const query = vcekQuery(report, line);
+  if (!query.ok && line !== undefined) {
+    await client.snp(line, never);
+    return `${line}, without a chip's certificate: ${query.refusal.why}`;
   }
   const chip = usable(query);
   await client.snp(chip.product, never);
@@ -145,7 +189,7 @@ function usable<T>(query: Result<T>): T {
   throw new SealetError("EVIDENCE_MALFORMED", `It does not say what to fetch: ${query.refusal.why}`);
 }
 
-/** @returns the id of the key that signed it */
+/** @returns the id of the key that signed it @throws COLLATERAL_INVALID where there is nothing to sign */
 async function bundle(paths: readonly string[], { revision, key, out }: BundleOptions): Promise<string> {
   const [{ readCollateral }, { COLLATERAL_PAYLOAD_TYPE, encodeBundle }, { openOperatorKey }] =
     await Promise.all([
@@ -155,6 +199,11 @@ async function bundle(paths: readonly string[], { revision, key, out }: BundleOp
     ]);
   const signer = openOperatorKey(key);
   const collateral = await readCollateral(paths);
+  if (collateral.tdx === undefined && Object.values(collateral.snp).every((part) => part === undefined))
+    throw new SealetError(
+      "COLLATERAL_INVALID",
+      `${paths.join(", ")}: there is neither a chain of AMD's nor anything of Intel's to pack`,
+    );
   const payload = encodeBundle({ version: revision, created: new Date().toISOString(), collateral });
   writeFile(out, signer.sign(COLLATERAL_PAYLOAD_TYPE, payload));
   return signer.keyid;

@@ -1,9 +1,10 @@
 /** `sealet evidence`: asks this machine's TEE for evidence, to be judged elsewhere. */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Evidence } from "../api/gen/sealet.ts";
 import { type Output, type Style, fields, toJson } from "./output.ts";
 import { type AgentOptions, agentAddress, onAgent } from "./agent-address.ts";
 import { writeFile } from "./files.ts";
+import { hexBytes } from "./hex-option.ts";
 
 interface EvidenceOptions extends AgentOptions {
   readonly nonce: Buffer;
@@ -25,11 +26,17 @@ export function registerEvidence(program: Command, output: Output): void {
       const reportData = Buffer.from(await evidenceReportData(nodeCrypto(), nonce));
       const result = { ...evidence, reportData };
       if (out !== undefined) writeFile(out, `${JSON.stringify(toJson(result))}\n`);
-      output.result(result, (style) => evidenceText(evidence, reportData, out, style));
+      output.result(result, (style) => evidenceText(evidence, reportData, nonce, out, style));
     });
 }
 
-function evidenceText(evidence: Evidence, reportData: Buffer, out: string | undefined, style: Style): string {
+function evidenceText(
+  evidence: Evidence,
+  reportData: Buffer,
+  nonce: Buffer,
+  out: string | undefined,
+  style: Style,
+): string {
   const about = fields(
     [
       ["tee", evidence.tee],
@@ -43,11 +50,6 @@ function evidenceText(evidence: Evidence, reportData: Buffer, out: string | unde
   const hint =
     out === undefined
       ? "With --out FILE or -o json you get the evidence itself."
-      : `sealet verify ${out} --report-data ${reportData.toString("hex")} --policy POLICY`;
+      : `sealet verify ${out} --nonce ${nonce.toString("hex")} --policy POLICY`;
   return `${about}\n\n${style.cyan(hint)}`;
-}
-
-function hexBytes(text: string): Buffer {
-  if (!/^([0-9a-fA-F]{2}){1,64}$/.test(text)) throw new InvalidArgumentError("not 1 to 64 bytes in hex");
-  return Buffer.from(text, "hex");
 }

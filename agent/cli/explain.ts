@@ -14,7 +14,7 @@ export interface Explained {
 export function registerExplain(program: Command, output: Output): void {
   program
     .command("explain <file>")
-    .description("what a report, quote, certificate table, certificate or CRL says; judges nothing")
+    .description("what a report, quote, certificate or CRL says; judges nothing")
     .action(async (path: string) => {
       const explained = await explain(readBytes(path));
       output.result(explained, (style) => explainedText(explained, style));

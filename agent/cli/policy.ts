@@ -1,15 +1,40 @@
 /** `sealet policy`: what decides a release. Signed by an operator, applied at the KMS, only ever newer. */
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PolicyInfo } from "../api/gen/sealet.ts";
+import { PRODUCTS, type Product } from "../attest/snp/product.ts";
 import { SealetError } from "../error.ts";
 import { type SocketOption, keyOption, socketOption } from "./kms-options.ts";
 import { type Output, fields } from "./output.ts";
 import { readFile, writeFile } from "./files.ts";
+import type { Example } from "./policy-example.ts";
+
+const TEES: Example["tees"] = ["sev-snp", "tdx"];
+
+interface ExampleOptions {
+  readonly tee: Example["tees"];
+  readonly product?: readonly Product[];
+  readonly measurement?: readonly string[];
+}
 
 export function registerPolicy(program: Command, output: Output): void {
   const policy = program
     .command("policy")
     .description("the reference values and minima that decide a release");
+  policy
+    .command("example")
+    .description("a whole and strict policy to edit, sign and apply, on standard output")
+    .addOption(new Option("--tee <tee...>", "what nodes run on").choices(TEES).makeOptionMandatory())
+    .addOption(
+      new Option("--product <line...>", "SNP: the processors to allow; default: Genoa").choices(PRODUCTS),
+    )
+    .option("--measurement <hex...>", "SNP: the launch measurement; TDX: MRTD", measurement)
+    .action(async (options: ExampleOptions) => {
+      const { examplePolicy, undecided } = await import("./policy-example.ts");
+      const example = examplePolicy(exampleOf(options));
+      output.result(example, () => JSON.stringify(example, undefined, 2));
+      const open = undecided(example);
+      if (open.length > 0) output.note(toBePutIn(open));
+    });
   policy
     .command("check <file>")
     .description("whether a policy is valid: every problem with its path")
@@ -82,6 +107,27 @@ export function registerPolicy(program: Command, output: Output): void {
       );
     });
 }
+
+function measurement(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^[0-9a-fA-F]{96}$/.test(text)) throw new InvalidArgumentError("It is 48 bytes in hex.");
+  return [...before, text.toLowerCase()];
+}
+
+function exampleOf({ tee: tees, product: products, measurement: measurements }: ExampleOptions): Example {
+  if (products !== undefined && !tees.includes("sev-snp"))
+    throw new SealetError("USAGE", "--product is SNP's: it needs --tee sev-snp");
+  if (measurements !== undefined && TEES.every((tee) => tees.includes(tee)))
+    throw new SealetError("USAGE", "--measurement is one TEE's: leave it out, or name one --tee");
+  return { tees, products: products ?? ["Genoa"], measurements };
+}
+
+const toBePutIn = (paths: readonly string[]): string =>
+  [
+    "ff…ff matches nothing: it is to be replaced by your own values, at",
+    ...paths.map((path) => `  ${path}`),
+    "What a node says of itself is in the claims of its refused unsealing ('sealet audit list -o json') and in 'sealet",
+    "explain EVIDENCE'. Put in only measurements that a build of your own gives, too: a host can launch anything.",
+  ].join("\n");
 
 function plain({ version, sha256 }: PolicyInfo): Record<string, unknown> {
   return { version, sha256 };

@@ -53,6 +53,7 @@ export async function runProgram(
   commands: readonly Register[] = COMMANDS,
 ): Promise<Exit> {
   const output = new Output(streams.stdout, streams.stderr);
+  const json = /(?:^|\s)(?:-o|--output)[\s=]?json(?:\s|$)/u.test(args.join(" "));
   const program = new Command("sealet")
     .description("The node agent of an always-encrypted Kubernetes cluster")
     .option("-o, --output <format>", "text or json", (value) => {
@@ -64,7 +65,8 @@ export async function runProgram(
     .exitOverride()
     .configureOutput({
       writeOut: (text) => streams.stdout.write(text),
-      writeErr: (text) => streams.stderr.write(text),
+      // a program that asked for JSON gets it for what is wrong with the usage, too
+      writeErr: (text) => json || streams.stderr.write(text),
     });
   for (const register of commands) register(program, output);
   inherit(program, program);
@@ -73,7 +75,14 @@ export async function runProgram(
     return EXIT.OK;
   } catch (thrown) {
     // commander has printed its own already: help, version, or what is wrong with the usage.
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
+    if (thrown instanceof CommanderError) {
+      if (thrown.exitCode === 0) return EXIT.OK;
+      if (json) {
+        output.format = "json";
+        output.error(new SealetError("USAGE", thrown.message.replace(/^error: /u, "")));
+      }
+      return EXIT.USAGE;
+    }
     const error = asSealetError(thrown);
     output.error(error);
     return EXIT_CODE[error.code];

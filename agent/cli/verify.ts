@@ -1,10 +1,13 @@
 /** `sealet verify`: judges evidence offline, by a policy, at a time, and says of each predicate what it found. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Expectation } from "../attest/appraise.ts";
 import type { Verdict } from "../attest/verdict.ts";
 import { SealetError } from "../error.ts";
+import type { Crypto } from "../attest/crypto.ts";
+import type { InitdataDigests } from "../config/initdata.ts";
 import { parseEvidence, readDer } from "./evidence-file.ts";
 import { readBytes } from "./files.ts";
+import { hexBytes } from "./hex-option.ts";
 import { fields, type Output, printable, type Style, table } from "./output.ts";
 
 interface VerifyOptions {
@@ -15,6 +18,7 @@ interface VerifyOptions {
   readonly certificates?: string;
   readonly vek?: string;
   readonly eventLog?: string;
+  readonly nonce?: Buffer;
   readonly reportData?: string;
   readonly initdata?: string;
   readonly ear?: boolean;
@@ -31,13 +35,24 @@ export function registerVerify(program: Command, output: Output): void {
     .option("--certificates <file>", "SNP: the certificate table of the extended report")
     .option("--vek <file>", "SNP: the VCEK or VLEK, where the evidence has none")
     .option("--event-log <file>", "TDX: the TCG2 event log")
-    .option("--report-data <hex>", "what the evidence has to bind; not checked without it")
-    .option("--initdata <file>", "the initdata document whose digest the launch has to bind")
+    .option(
+      "--nonce <hex>",
+      "what 'sealet evidence' was asked with: else the evidence may be an old one",
+      hexBytes,
+    )
+    .addOption(
+      new Option("--report-data <hex>", "the 64 bytes that evidence of another origin has to bind").conflicts(
+        "nonce",
+      ),
+    )
+    .option("--initdata <file>", "what 'sealet nodes add' wrote: the launch has to bind its digest")
     .option("--ear", "print the attestation result's claims (EAR) in the place of the verdict")
     .action(async (evidence: string, options: VerifyOptions) => {
       const { verdict, ear } = await verifyFile(evidence, options);
       if (options.ear === true) output.result(ear, () => JSON.stringify(ear, undefined, 2));
       else output.result(plain(verdict), (style) => verdictText(verdict, style));
+      if (verdict.accepted && options.nonce === undefined && options.reportData === undefined)
+        output.note("It may be old evidence, or another's: neither --nonce nor --report-data was given.");
       if (!verdict.accepted) throw refusal(verdict);
     });
 }
@@ -78,7 +93,7 @@ async function verifyFile(evidencePath: string, options: VerifyOptions): Promise
     collateral: await withVek(await readCollateral(paths, operator), evidence, paths, vek),
     policy,
     at,
-    expect: await expectation(options),
+    expect: await expectation(options, crypto),
     crypto,
   });
   const ear = toEar(verdict, {
@@ -89,19 +104,31 @@ async function verifyFile(evidencePath: string, options: VerifyOptions): Promise
   return { verdict, ear };
 }
 
-async function expectation({ reportData, initdata }: VerifyOptions): Promise<Expectation> {
+async function expectation(
+  { nonce, reportData, initdata }: VerifyOptions,
+  crypto: Crypto,
+): Promise<Expectation> {
   const { fromHex } = await import("../attest/bytes.ts");
   if (reportData !== undefined && !/^[0-9a-fA-F]{128}$/.test(reportData))
     throw new SealetError("USAGE", "--report-data takes 64 bytes in hex");
-  const document = initdata === undefined ? undefined : readBytes(initdata);
-  const { hash } = await import("node:crypto");
+  const { evidenceReportData } = await import("../attest/report-data.ts");
+  let bound: Expectation["reportData"] = { unchecked: "neither --nonce nor --report-data was given" };
+  if (nonce !== undefined) bound = await evidenceReportData(crypto, nonce);
+  else if (reportData !== undefined) bound = fromHex(reportData);
   return {
-    reportData: reportData === undefined ? { unchecked: "--report-data was not given" } : fromHex(reportData),
-    initdata: document && {
-      sha256: hash("sha256", document, "buffer"),
-      sha384: hash("sha384", document, "buffer"),
-    },
+    reportData: bound,
+    initdata: initdata === undefined ? undefined : await initdataDigestsOf(initdata),
   };
+}
+
+/** Of the document, alone or in the disk image that a node gets. */
+async function initdataDigestsOf(path: string): Promise<InitdataDigests> {
+  const [{ isFramed, unframeInitdata }, { initdataDigests }] = await Promise.all([
+    import("../config/initdata-disk.ts"),
+    import("../config/initdata.ts"),
+  ]);
+  const bytes = readBytes(path);
+  return initdataDigests(isFramed(bytes) ? unframeInitdata(bytes) : bytes);
 }
 
 async function readPolicyFile(path: string) {

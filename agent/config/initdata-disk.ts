@@ -28,13 +28,17 @@ export function frameInitdata(document: Uint8Array): Buffer {
   return image;
 }
 
+export function isFramed(image: Uint8Array): boolean {
+  return MAGIC.equals(image.subarray(0, MAGIC.length));
+}
+
 /**
  * @param image the disk's first bytes, at least the whole frame, `MAX_IMAGE_BYTES` at most
  * @throws INITDATA_MISSING where the disk carries no initdata, INITDATA_INVALID where it is damaged
  */
 export function unframeInitdata(image: Uint8Array): Buffer {
   const bytes = Buffer.from(image.buffer, image.byteOffset, image.byteLength);
-  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC))
+  if (bytes.length < HEADER_BYTES || !isFramed(bytes))
     throw new SealetError("INITDATA_MISSING", "The disk 'initdata' does not begin with initdata's magic");
   const length = bytes.readBigUInt64LE(8);
   if (length > BigInt(bytes.length - HEADER_BYTES))

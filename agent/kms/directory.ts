@@ -9,7 +9,8 @@ import { z } from "zod";
 import { type DocumentKind, parseDocument } from "../config/document.ts";
 import { clusterName, endpoint } from "../config/names.ts";
 import { SealetError, reasonOf } from "../error.ts";
-import { createCa } from "./enrolment-ca.ts";
+import { pem } from "../crypto/pem.ts";
+import { createCa, openCa } from "./enrolment-ca.ts";
 import { type TlsIdentity, createIdentity } from "./identity.ts";
 import { podNetwork } from "./pod-network.ts";
 import { type RootKey, createRootKeyFile, readRootKeyFile } from "./root-key.ts";
@@ -88,20 +89,22 @@ export async function createDirectory(directory: string, setup: Setup): Promise<
   parseDocument(schema, Buffer.from(configuration), KIND);
   if (operatorKeys.length === 0)
     throw new SealetError("CONFIG_INVALID", "No operator key is given: nobody could add a node");
-  operatorKeys.forEach(readOperatorKey);
+  const operators = operatorKeys.map((key) => readOperatorKey(key, "An operator key"));
   const paths = pathsOf(directory);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  chmodSync(directory, 0o700);
-  if (readdirSync(directory).length > 0)
-    throw new SealetError("CONFIG_INVALID", `${directory} is not empty: a KMS may have its keys there`);
   const tls = await createIdentity(`${setup.cluster} KMS`);
   const authority = ca ?? (await createCa(setup.cluster));
+  openCa(authority.certificate, authority.privateKey, 0);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (readdirSync(directory).length > 0)
+    throw new SealetError("CONFIG_INVALID", `${directory} is not empty: a KMS may have its keys there`);
+  chmodSync(directory, 0o700);
   write(paths.tlsKey, tls.privateKey, 0o600);
   write(paths.tlsCertificate, tls.certificate, 0o644);
   write(paths.caKey, authority.privateKey, 0o600);
   write(paths.caCertificate, authority.certificate, 0o644);
   for (const path of [paths.operators, paths.collateral]) mkdirSync(path, { mode: 0o700 });
-  for (const [i, key] of operatorKeys.entries()) write(join(paths.operators, `${i}.pem`), key, 0o644);
+  for (const [i, spki] of operators.entries())
+    write(join(paths.operators, `${i}.pem`), pem("PUBLIC KEY", spki), 0o644);
   createRootKeyFile(paths.rootKey);
   // Last: a directory with a configuration is a whole one.
   write(paths.configuration, Buffer.from(`${configuration}\n`), 0o644);
@@ -126,9 +129,10 @@ export function openDirectory(directory: string): KmsDirectory {
       rootKey: readRootKeyFile(paths.rootKey),
       tls: { privateKey: readFileSync(paths.tlsKey), certificate: readFileSync(paths.tlsCertificate) },
       ca: { privateKey: readFileSync(paths.caKey), certificate: readFileSync(paths.caCertificate) },
-      operators: readdirSync(paths.operators).map((name) =>
-        readOperatorKey(readFileSync(join(paths.operators, name))),
-      ),
+      operators: readdirSync(paths.operators).map((name) => {
+        const path = join(paths.operators, name);
+        return readOperatorKey(readFileSync(path), path);
+      }),
     };
   } catch (cause) {
     if (cause instanceof SealetError) throw cause;
@@ -139,14 +143,20 @@ export function openDirectory(directory: string): KmsDirectory {
 }
 
 /** @returns SPKI (DER) @throws CONFIG_INVALID */
-function readOperatorKey(pem: Buffer): Buffer {
+function readOperatorKey(text: Buffer, what: string): Buffer {
+  // Node takes the public half of it: but whoever has the KMS must not be able to sign as an operator
+  if (text.includes("PRIVATE KEY"))
+    throw new SealetError(
+      "CONFIG_INVALID",
+      `${what} is a private one: give its public half (.pub) to the KMS`,
+    );
   try {
-    const key = createPublicKey(pem);
+    const key = createPublicKey(text);
     if (key.asymmetricKeyType === "ed25519") return key.export({ type: "spki", format: "der" });
   } catch (cause) {
-    throw new SealetError("CONFIG_INVALID", "An operator key cannot be read", { cause });
+    throw new SealetError("CONFIG_INVALID", `${what} cannot be read`, { cause });
   }
-  throw new SealetError("CONFIG_INVALID", "An operator key is not an Ed25519 key");
+  throw new SealetError("CONFIG_INVALID", `${what} is not an Ed25519 key`);
 }
 
 function write(path: string, bytes: Buffer, mode: number): void {

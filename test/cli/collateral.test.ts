@@ -1,6 +1,14 @@
 /** `sealet collateral`: fetched from twins of AMD's and Intel's services, bundled, and verified with, as people do it. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseCertificateTable } from "../../agent/attest/snp/certificate-table.ts";
@@ -127,5 +135,94 @@ describe("sealet collateral", () => {
     const nowhere = ["--key", path("operator"), "--out", path("none/collateral.dsse")];
     const lost = await json("collateral", "bundle", path("kept"), "--revision", "4", ...nowhere);
     assert.match(lost.said, /USAGE.*cannot be written: ENOENT/su);
+  });
+
+  it("fetches AMD's chain and list of a product before there is evidence, for a KMS's folder", async () => {
+    const kept = ["--out", path("kept"), "--amd", services.url];
+    const { exit, said } = await json("collateral", "fetch", "--product", "Genoa", ...kept);
+    assert.equal(exit, EXIT.OK, said);
+    assert.match(said, /"platform": ?"Genoa, without chips' certificates"/u);
+    assert.deepEqual(readdirSync(path("kept/vcek/v1/Genoa")).toSorted(), ["cert_chain", "crl"]);
+    const verdict = await verify(
+      file("report.bin", report),
+      ...["--certificates", file("table.bin", auxiliary), "--collateral", path("kept")],
+    );
+    assert.equal(verdict.exit, EXIT.OK, verdict.said);
+    const { body: chain } = services.served.get("/vcek/v1/Genoa/cert_chain") ?? assert.fail();
+    services.served.set("/vcek/v1/Turin/cert_chain", { body: chain });
+    services.served.set("/vcek/v1/Turin/crl", { body: amd?.crl ?? assert.fail() });
+    const both = await json("collateral", "fetch", "--product", "Genoa", "--product", "Turin", ...kept);
+    assert.equal(both.exit, EXIT.OK, both.said);
+    assert.deepEqual(readdirSync(path("kept/vcek/v1")).toSorted(), ["Genoa", "Turin"]);
+    const missing = await json("collateral", "fetch", "--product", "Milan", ...kept);
+    assert.match(missing.said, /COLLATERAL_UNAVAILABLE/u);
+  });
+
+  it("wants evidence or a product, and of evidence one product", async () => {
+    const out = ["--out", path("kept")];
+    const neither = await json("collateral", "fetch", ...out);
+    assert.equal(neither.exit, EXIT.USAGE);
+    assert.match(neither.said, /"code":"USAGE".*evidence.*--product/u);
+    const products = ["--product", "Genoa", "--product", "Milan"];
+    const two = await json("collateral", "fetch", file("report.bin", report), ...products, ...out);
+    assert.match(two.said, /"code":"USAGE".*one --product/u);
+    const none = await json("collateral", "fetch", "--product", "Rome", ...out);
+    assert.match(none.said, /"code":"USAGE".*--product.*Milan or Genoa or Turin/u);
+    assert.deepEqual(services.asked, []);
+    assert.ok(!existsSync(path("kept")));
+  });
+
+  for (const option of ["--proxy", "--amd", "--intel", "--intel-certificates"])
+    it(`${option} takes nothing but an http or https URL`, async () => {
+      const to = (url: string) =>
+        json("collateral", "fetch", "--product", "Genoa", "--out", path("kept"), option, url);
+      for (const wrong of [
+        ...["", "foo", "127.0.0.1:3128", "localhost:3128", "//127.0.0.1", "http:", "http:/a", "http://"],
+        ...[
+          "socks5://127.0.0.1:1",
+          "file:///etc/passwd",
+          "http://127.0.0.1:99999",
+          "http://a b",
+          "http://a\n",
+        ],
+        ...[`${services.url}/lost`, `${services.url}?lost`, `${services.url}#lost`, `${services.url}\\lost`],
+      ]) {
+        const { exit, said } = await to(wrong);
+        assert.equal(exit, EXIT.USAGE, `${wrong}: ${said}`);
+        assert.match(said, new RegExp(`"code":"USAGE".*'${option} <url>'.*http://host:port`, "u"));
+      }
+      assert.deepEqual(services.asked, []);
+      assert.ok(!existsSync(path("kept")));
+    });
+
+  it("asks through the proxy that is named", async () => {
+    services.served.set("http://kds.example/vcek/v1/Genoa/cert_chain", {
+      body: services.served.get("/vcek/v1/Genoa/cert_chain")?.body ?? assert.fail(),
+    });
+    services.served.set("http://kds.example/vcek/v1/Genoa/crl", { body: amd?.crl ?? assert.fail() });
+    const through = ["--amd", "http://kds.example", "--proxy", `${services.url}/`];
+    const got = await json("collateral", "fetch", "--product", "Genoa", "--out", path("kept"), ...through);
+    assert.equal(got.exit, EXIT.OK, got.said);
+    assert.ok(services.asked.every((asked) => asked.startsWith("http://kds.example/")));
+  });
+
+  it("packs no bundle of nothing, nor of chips' certificates alone", async () => {
+    await json("operator", "init", "--key", path("operator"));
+    await fetch(file("report.bin", report));
+    mkdirSync(path("empty"));
+    rmSync(path("kept/vcek/v1/Genoa/cert_chain"));
+    rmSync(path("kept/vcek/v1/Genoa/crl"));
+    assert.equal(readdirSync(path("kept/vcek/v1/Genoa")).length, 1, "the chip's certificate");
+    for (const paths of [["empty"], ["kept"], ["empty", "kept"]]) {
+      const named = paths.map(path);
+      const signed = ["--revision", "1", "--key", path("operator"), "--out", path("bundle")];
+      const { exit, said } = await json("collateral", "bundle", ...named, ...signed);
+      assert.equal(exit, EXIT.DATA, said);
+      assert.match(said, /COLLATERAL_INVALID/u);
+      assert.ok(said.includes(named.join(", ")), said);
+      assert.ok(!existsSync(path("bundle")));
+    }
+    const { out } = await run("collateral", "bundle", "--help");
+    assert.match(out.replaceAll(/\s+/gu, " "), /chips' certificates \(VCEKs\) are not in it/u);
   });
 });

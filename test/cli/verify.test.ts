@@ -1,12 +1,19 @@
 /** `sealet verify` and `sealet explain` on genuine artefacts, through the program itself. */
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { evidenceReportData } from "../../agent/attest/report-data.ts";
 import { EXIT } from "../../agent/cli/exit.ts";
 import { explain } from "../../agent/cli/explain.ts";
+import { frameInitdata } from "../../agent/config/initdata-disk.ts";
+import { nodeCrypto } from "../../agent/crypto/node.ts";
+import { pem } from "../../agent/crypto/pem.ts";
 import { genuinePolicy } from "../attest/snp/policies.ts";
 import { vector } from "../attest/vectors.ts";
+import { twinCa, vcek } from "../kms/cluster.ts";
+import { signReport } from "../twin/amd-ca.ts";
 import { run } from "./run.ts";
 
 const VECTORS = join(import.meta.dirname, "..", "vectors");
@@ -64,6 +71,44 @@ describe("sealet verify", () => {
     assert.equal(exit, EXIT.REFUSED);
     assert.match(out, /✗ snp\.report-data/);
     assert.equal((await run(...good, ...common, "--report-data", "00")).exit, EXIT.USAGE);
+  });
+
+  it("checks the nonce that evidence was asked for, and says so where it can't", async () => {
+    const nonce = Buffer.from("a nonce of mine");
+    const reportData = Buffer.from(await evidenceReportData(nodeCrypto(), nonce));
+    const report = Buffer.from(signReport({ product: "Genoa", reportData }, vcek));
+    const file = join(folder, "fresh.bin");
+    writeFileSync(file, report);
+    const vek = join(folder, "vcek.der");
+    writeFileSync(vek, vcek.der);
+    const { ask, ark } = twinCa.collateral();
+    const policy = join(folder, "genoa.json");
+    writeFileSync(policy, JSON.stringify(genuinePolicy("Genoa")));
+    const chain = join(folder, "twin/vcek/v1/Genoa");
+    mkdirSync(chain, { recursive: true });
+    writeFileSync(join(chain, "cert_chain"), Buffer.concat([ask, ark].map((der) => pem("CERTIFICATE", der))));
+    const twin = ["--policy", policy, "--vek", vek, "--collateral", join(folder, "twin")];
+    const asked = (hex: string) => run("verify", file, ...twin, "--nonce", hex);
+    assert.match((await asked(nonce.toString("hex"))).out, /✓ +snp\.report-data/);
+    assert.match((await asked("00")).out, /✗ snp\.report-data/);
+    assert.equal((await run(...good, ...common, "--nonce", "0g")).exit, EXIT.USAGE);
+    assert.equal((await run(...good, ...common, "--nonce", "00", "--report-data", "00")).exit, EXIT.USAGE);
+    assert.match((await run(...good, ...common)).err, /may be old evidence/);
+  });
+
+  it("takes initdata as a node gets it, or the document alone", async () => {
+    const policy = join(folder, "bound.json");
+    writeFileSync(
+      policy,
+      JSON.stringify({ ...genuinePolicy("Milan", (open) => ({ ...open, hostData: "initdata" })) }),
+    );
+    const document = Buffer.from("a document");
+    const files = { "document.toml": document, "image.img": frameInitdata(document) };
+    for (const [name, bytes] of Object.entries(files)) {
+      writeFileSync(join(folder, name), bytes);
+      const { out } = await run(...good, ...common, "--policy", policy, "--initdata", join(folder, name));
+      assert.match(out, new RegExp(`✗ snp\\.host-data\n +expected +${hash("sha256", document)}`, "u"));
+    }
   });
 
   it("judges evidence as JSON", async () => {
