@@ -20,7 +20,8 @@ export const REMEDY = {
   POLICY_ROLLED_BACK: "Apply a policy whose version is higher than the one in force.",
   COLLATERAL_UNAVAILABLE:
     "AMD's or Intel's service was not reached: check proxy and network, or bring a collateral bundle.",
-  COLLATERAL_INVALID: "The collateral is not well-formed; fetch it again, or bring another bundle.",
+  COLLATERAL_INVALID:
+    "The collateral is not well-formed, or from the future: fetch it again, bring another, or set the clock.",
   COLLATERAL_ROLLED_BACK: "The collateral is older than what was seen already: bring a newer bundle.",
   SIGNATURE_INVALID: "Sign the file with an operator key that the KMS trusts.",
   // configuration

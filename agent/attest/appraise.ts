@@ -166,7 +166,7 @@ async function appraiseAzure(
   tee: "sev-snp" | "tdx",
   policy: AzurePolicy,
 ): Promise<Verdict> {
-  const { evidence, expect, crypto } = input;
+  const { evidence, expect, crypto, brief } = input;
   const auxiliary = attempt(() => unpackAzureAuxiliary(evidence.auxiliary));
   const hardware = auxiliary.ok ? auxiliary.value.hardware : new Uint8Array(0);
   const { "sev-snp": snp, tdx } = policy.hardware;
@@ -178,6 +178,7 @@ async function appraiseAzure(
     nonce:
       "unchecked" in expect.reportData ? expect.reportData : await crypto.digest("sha256", expect.reportData),
     crypto,
+    brief,
     verifyHardware: (report, reportData) => {
       if (tee === "sev-snp" && snp !== "denied")
         return appraiseSnp(input, snp, { report, certificates: hardware }, reportData);

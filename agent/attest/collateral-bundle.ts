@@ -6,7 +6,7 @@
 import * as z from "zod";
 import type { Collateral } from "./appraise.ts";
 import { fromBase64, toBase64 } from "./base64.ts";
-import { utf8 } from "./bytes.ts";
+import { parseJson } from "./json.ts";
 import { attempt, Malformed, type Result } from "./malformed.ts";
 import { moment } from "./policy-fields.ts";
 import { PRODUCTS } from "./snp/product.ts";
@@ -63,14 +63,7 @@ export function parseBundle(payload: Uint8Array): Result<CollateralBundle> {
   return attempt(() => {
     const what = "collateral bundle";
     if (payload.length > MAX_BUNDLE) throw new Malformed("TOO_LARGE", what, 0, `over ${MAX_BUNDLE} bytes`);
-    const text = utf8(payload, what);
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch {
-      throw new Malformed("ENCODING", what, 0, "not JSON");
-    }
-    const parsed = bundleSchema.safeParse(json);
+    const parsed = bundleSchema.safeParse(parseJson(payload, what));
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
       throw new Malformed("UNEXPECTED", what, 0, `${issue?.path.map(String).join(".")}: ${issue?.message}`);
@@ -174,6 +167,21 @@ export function issuedTimes({ snp, tdx }: Collateral): Issued {
     () => qeIdentity && parseQeIdentity(cutSignedJson(qeIdentity.body, "enclaveIdentity").body).issueDate,
   );
   return issued;
+}
+
+/**
+ * How far a part may be ahead of the clock that it is taken in by. Clocks that are kept differ by seconds, one that drifts
+ * by minutes; more than that is no clock's error. A verifier takes none of it before its time anyhow.
+ */
+const ISSUE_SKEW_MS = 10 * 60 * 1000;
+
+/**
+ * Whether nobody can have issued it yet. INVARIANT (I5): such a date is never remembered, for its signature was not looked
+ * at: what is genuine would count as rolled back from then on.
+ * @param now ms since 1970
+ */
+export function isAhead(issued: number, now: number): boolean {
+  return issued > now + ISSUE_SKEW_MS;
 }
 
 /** Which parts are older than what was seen before; invariant I5. */

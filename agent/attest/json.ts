@@ -20,15 +20,17 @@ export function parseJson(bytes: Uint8Array, what: string): unknown {
   return value;
 }
 
-/** One token a match: a string, or what opens, closes or separates. Everything else doesn't matter here. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],]/g;
+/** What opens, closes or separates, and where a string begins. Everything else doesn't matter here. */
+const TOKEN = /["{}[\],]/g;
 
 /** @param text JSON that has been found valid */
 function refuseDuplicates(text: string, what: string): void {
   /** The keys of each object that is open; undefined for a list. */
   const open: (Set<string> | undefined)[] = [];
   let key = false;
-  for (const { 0: token, index } of text.matchAll(TOKEN)) {
+  const tokens = new RegExp(TOKEN);
+  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
+    const { 0: token, index } = match;
     if (token === "{" || token === "[") {
       if (open.length === MAX_DEPTH)
         throw new Malformed("TOO_LARGE", what, index, `nested deeper than ${MAX_DEPTH}`);
@@ -38,13 +40,31 @@ function refuseDuplicates(text: string, what: string): void {
       open.pop();
       key = false;
     } else if (token === ",") key = open.at(-1) !== undefined;
-    else if (key) {
-      const name = String(JSON.parse(token));
+    else {
+      tokens.lastIndex = endOfString(text, index);
+      if (!key) continue;
+      const quoted = text.slice(index, tokens.lastIndex);
+      const name = String(JSON.parse(quoted));
       const keys = open.at(-1);
       if (keys?.has(name) === true)
-        throw new Malformed("DUPLICATE", what, index, `key ${token.slice(0, 80)} twice`);
+        throw new Malformed("DUPLICATE", what, index, `key ${quoted.slice(0, 80)} twice`);
       keys?.add(name);
       key = false;
     }
   }
+}
+
+/** One past the closing quote. By hand: an expression's stack is not enough for a string of megabytes. */
+function endOfString(text: string, start: number): number {
+  let end = start;
+  do end = text.indexOf('"', end + 1);
+  while (isEscaped(text, end));
+  return end + 1;
+}
+
+/** After an odd number of backslashes. */
+function isEscaped(text: string, at: number): boolean {
+  let first = at;
+  while (text[first - 1] === "\\") first--;
+  return (at - first) % 2 === 1;
 }

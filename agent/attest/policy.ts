@@ -21,6 +21,8 @@ const policySchema = z.strictObject({
   schema: z.literal("sealet.policy/v1"),
   /** Only ever higher: an older one is refused as rolled back. */
   version: z.int().min(1).max(Number.MAX_SAFE_INTEGER),
+  /** The cluster that it decides for; a KMS takes none of another's. Relying parties need none. */
+  cluster: z.string().max(63).exactOptional(),
   description: z.string().max(2000),
   /** A TEE's part, or that it is denied. */
   tees: z.strictObject({

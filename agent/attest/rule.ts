@@ -55,6 +55,27 @@ export function isListed(list: readonly string[], value: string): boolean {
   return set.has(value);
 }
 
+/** A group's fields that the policy leaves unchecked, by their reasons. */
+function uncheckedByReason(group: Readonly<Record<string, unknown>>): [reason: string, names: string][] {
+  const names = new Map<string, string[]>();
+  for (const [name, field] of Object.entries(group))
+    if (isUnchecked(field)) names.set(field.unchecked, [...(names.get(field.unchecked) ?? []), name]);
+  return [...names].map(([reason, list]) => [reason, list.join(", ")]);
+}
+
+/** Why nothing of a group is checked: for its predicate's `unchecked`. */
+export function reasonsOf(group: Readonly<Record<string, unknown>>): string {
+  return uncheckedByReason(group)
+    .map(([reason, names]) => `${names}: ${reason}`)
+    .join("; ");
+}
+
+/** What was found of a group, and which of its fields were not looked at, and why. */
+export function withUnchecked(found: string, group: Readonly<Record<string, unknown>>): string {
+  const rest = uncheckedByReason(group).map(([reason, names]) => `${names} (${reason})`);
+  return rest.length === 0 ? found : `${found}; not checked: ${rest.join(", ")}`;
+}
+
 const SHOWN = 4;
 
 /** A list that may be long, for people. */

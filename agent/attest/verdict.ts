@@ -5,7 +5,7 @@
 import { equalBytes, hex } from "./bytes.ts";
 import { describeRefusal, type Result } from "./malformed.ts";
 
-export interface Predicate {
+interface Predicate {
   /** Stable, `<area>.<predicate>`; the area's table says what it means. */
   readonly code: string;
   readonly ok: boolean;

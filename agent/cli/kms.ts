@@ -51,7 +51,9 @@ export function registerKms(program: Command, output: Output): void {
           style,
         ),
       );
-      output.note("Keep root.key safe: without it no state disk of this cluster can be opened again.");
+      output.note(
+        "Back this whole directory up, with the KMS stopped: without root.key, kms.db or tls.key no state disk opens again.",
+      );
     });
   kms
     .command("serve")

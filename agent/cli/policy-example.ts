@@ -9,6 +9,7 @@ import type { Product, TcbComponent } from "../attest/snp/product.ts";
 import type { TdxPolicy } from "../attest/tdx/policy.ts";
 
 export interface Example {
+  readonly cluster: string;
   readonly tees: readonly ("sev-snp" | "tdx")[];
   /** SNP's; a line that is not here is denied. */
   readonly products: readonly Product[];
@@ -27,11 +28,12 @@ const INTEL_EVALUATION = 18;
 const toBePutIn = (bytes: number) => ({ anyOf: ["ff".repeat(bytes)] });
 const DIGEST = 48;
 
-export function examplePolicy({ tees, products, measurements }: Example): Policy {
+export function examplePolicy({ cluster, tees, products, measurements }: Example): Policy {
   const measured = measurements === undefined ? toBePutIn(DIGEST) : { anyOf: [...measurements] };
   return {
     schema: "sealet.policy/v1",
     version: 1,
+    cluster,
     description: `sealet's example, with the firmware minima of ${MINIMA_DATE}`,
     tees: {
       "sev-snp": tees.includes("sev-snp") ? snpExample(products, measured) : "denied",

@@ -11,6 +11,7 @@ import type { Example } from "./policy-example.ts";
 const TEES: Example["tees"] = ["sev-snp", "tdx"];
 
 interface ExampleOptions {
+  readonly cluster: string;
   readonly tee: Example["tees"];
   readonly product?: readonly Product[];
   readonly measurement?: readonly string[];
@@ -23,6 +24,7 @@ export function registerPolicy(program: Command, output: Output): void {
   policy
     .command("example")
     .description("a whole and strict policy to edit, sign and apply, on standard output")
+    .requiredOption("--cluster <name>", "the cluster that it is for: no other's KMS takes it")
     .addOption(new Option("--tee <tee...>", "what nodes run on").choices(TEES).makeOptionMandatory())
     .addOption(
       new Option("--product <line...>", "SNP: the processors to allow; default: Genoa").choices(PRODUCTS),
@@ -113,12 +115,17 @@ function measurement(text: string, before: readonly string[] = []): readonly str
   return [...before, text.toLowerCase()];
 }
 
-function exampleOf({ tee: tees, product: products, measurement: measurements }: ExampleOptions): Example {
+function exampleOf({
+  cluster,
+  tee: tees,
+  product: products,
+  measurement: measurements,
+}: ExampleOptions): Example {
   if (products !== undefined && !tees.includes("sev-snp"))
     throw new SealetError("USAGE", "--product is SNP's: it needs --tee sev-snp");
   if (measurements !== undefined && TEES.every((tee) => tees.includes(tee)))
     throw new SealetError("USAGE", "--measurement is one TEE's: leave it out, or name one --tee");
-  return { tees, products: products ?? ["Genoa"], measurements };
+  return { cluster, tees, products: products ?? ["Genoa"], measurements };
 }
 
 const toBePutIn = (paths: readonly string[]): string =>

@@ -1,11 +1,13 @@
 /**
  * Gets collateral from AMD's key distribution service and Intel's provisioning certification service, and keeps it in a
  * directory that serves offline just as well. What was kept is used while it is fresh; where a service can't be reached,
- * what is kept is used though it is not, for the verifier judges its age. Never replaces a newer part by an older one.
+ * what is kept is used though it is not, for the verifier judges its age. Never replaces a newer part by an older one,
+ * and keeps none that is dated ahead of the clock: what is genuine would be the older one from then on.
  */
 import { utimesSync } from "node:fs";
 import { join } from "node:path";
 import type { Collateral } from "../attest/appraise.ts";
+import { isAhead } from "../attest/collateral-bundle.ts";
 import { attempt, Malformed } from "../attest/malformed.ts";
 import type { Product } from "../attest/snp/product.ts";
 import type { VcekQuery } from "../attest/snp/vcek-query.ts";
@@ -150,6 +152,11 @@ export class CollateralClient {
     try {
       const answer = await get(part.url, signal);
       const span = inspect(part, answer);
+      if (isAhead(span.issued, now()))
+        throw new SealetError(
+          "COLLATERAL_INVALID",
+          `${part.url.host} answered a ${part.path} that is issued ${new Date(span.issued).toISOString()}, ahead of this machine's clock`,
+        );
       if (kept !== undefined && span.issued < kept.issued)
         throw new SealetError(
           "COLLATERAL_ROLLED_BACK",

@@ -61,13 +61,16 @@ export function readVcek(directory: string, query: VcekQuery): Uint8Array | unde
   return readOptional(join(directory, PATH.vcek(query)));
 }
 
-/** With the kept certificate of the chip that signed a report, for evidence that brings none. */
+/**
+ * With the kept certificate of the chip that signed a report, for exactly its TCB: for evidence that brings none, or that
+ * of an earlier TCB.
+ */
 export function withKeptVcek(
   collateral: Collateral,
-  { tee, report, auxiliary }: Evidence,
+  { tee, report }: Evidence,
   directories: readonly string[],
 ): Collateral {
-  if (tee !== "sev-snp" || auxiliary.length > 0) return collateral;
+  if (tee !== "sev-snp") return collateral;
   const snp = { ...collateral.snp };
   for (const product of PRODUCTS) {
     const files = snp[product];

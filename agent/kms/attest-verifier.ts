@@ -10,7 +10,7 @@ export function attestVerifier(collateral: (evidence: Evidence) => Collateral): 
   const crypto = nodeCrypto();
   const cache = new AppraisalCache(crypto);
   return {
-    readPolicy(payload) {
+    readPolicy(payload, cluster) {
       const parsed = parsePolicy(payload);
       if (!parsed.ok) {
         const problems = parsed.problems.map(({ path, message }) => `${path || "."}: ${message}`);
@@ -19,6 +19,12 @@ export function attestVerifier(collateral: (evidence: Evidence) => Collateral): 
         });
       }
       const { policy } = parsed;
+      if (policy.cluster !== cluster)
+        throw new SealetError("POLICY_INVALID", "The policy is not this cluster's", {
+          predicate: "policy.cluster",
+          expected: cluster,
+          found: policy.cluster ?? "none named",
+        });
       return {
         version: BigInt(policy.version),
         appraise: (evidence, { reportData, initdataSha256, initdataSha384 }, at) =>

@@ -107,9 +107,9 @@ export class OperatorService {
 
   applyPolicy(request: ApplyPolicyRequest): Promise<PolicyInfo> {
     return this.#answer("apply-policy", "", async () => {
-      const { store, verifier, operators } = this.#parts;
+      const { store, verifier, operators, cluster } = this.#parts;
       const { payload, keyid } = await openPolicy(request.policy, operators);
-      const { version } = verifier.readPolicy(payload);
+      const { version } = verifier.readPolicy(payload, cluster);
       const sha256 = sha256Hex(payload);
       const detail = { request: "apply-policy", version: Number(version), sha256, keyid };
       const entry = { action: "policy", node: "", code: "OK", detail } as const;

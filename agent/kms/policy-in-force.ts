@@ -8,15 +8,17 @@ import type { Store } from "./store.ts";
 import type { ReadPolicy, Verifier } from "./verifier.ts";
 
 export class PolicyInForce {
-  readonly #store: Store;
+  readonly #store: Pick<Store, "readPolicy">;
   readonly #verifier: Verifier;
   readonly #keys: OperatorKeys;
+  readonly #cluster: string;
   #read: ReadPolicy | undefined;
 
-  constructor(store: Store, verifier: Verifier, keys: OperatorKeys) {
+  constructor(store: Pick<Store, "readPolicy">, verifier: Verifier, keys: OperatorKeys, cluster: string) {
     this.#store = store;
     this.#verifier = verifier;
     this.#keys = keys;
+    this.#cluster = cluster;
   }
 
   /** @throws RELEASE_REFUSED where none was applied yet */
@@ -30,7 +32,7 @@ export class PolicyInForce {
       });
     if (this.#read?.version !== stored.version) {
       const { payload } = await openPolicy(stored.envelope, this.#keys);
-      this.#read = this.#verifier.readPolicy(payload);
+      this.#read = this.#verifier.readPolicy(payload, this.#cluster);
     }
     return this.#read;
   }

@@ -54,6 +54,7 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
   const collateral = new CollateralInForce(
     store,
     options.readCollateral ?? (() => readDirectory(paths.collateral)),
+    now,
   );
   await collateral.load();
   const verifier = options.verifier((evidence) =>
@@ -72,7 +73,7 @@ export async function startKms(directory: string, options: KmsOptions): Promise<
     store,
     root: rootKey,
     ca,
-    policy: new PolicyInForce(store, verifier, operators),
+    policy: new PolicyInForce(store, verifier, operators, cluster),
     operators,
     spki,
     limits: {

@@ -17,8 +17,12 @@ export interface ReadPolicy {
 }
 
 export interface Verifier {
-  /** @param payload of the signed file, JSON @throws POLICY_INVALID with every problem */
-  readPolicy(payload: Uint8Array): ReadPolicy;
+  /**
+   * @param payload of the signed file, JSON
+   * @param cluster that it has to be for: operators' keys may serve several, and one's policy must not open another
+   * @throws POLICY_INVALID with every problem
+   */
+  readPolicy(payload: Uint8Array, cluster: string): ReadPolicy;
 }
 
 /** @throws EVIDENCE_REFUSED naming what failed; its expected and found are the first one's */

@@ -4,14 +4,16 @@ import { appraise, AppraisalCache, PREDICATES, type Appraisal } from "../../agen
 import type { Crypto } from "../../agent/attest/crypto.ts";
 import { dimensionOf, EAR_PROFILE, toEar } from "../../agent/attest/ear.ts";
 import { ccaPolicy, type CcaPolicy } from "../../agent/attest/cca/policy.ts";
+import { verifyCca, type CcaInput } from "../../agent/attest/cca/verify.ts";
 import { hex } from "../../agent/attest/bytes.ts";
 import { Checks, failures, type ClaimValue } from "../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { amdCa, certificateTable, signReport, SERIAL } from "../twin/amd-ca.ts";
 import { CcaPlatform, pointOf } from "../twin/cca.ts";
-import { TWIN_TIME } from "../twin/intel-ca.ts";
-import { MEASUREMENT, strictPolicy } from "./snp/policies.ts";
-import { ca as intel, COLLATERAL, twinPolicy } from "./tdx/twin.ts";
+import { newKey, TWIN_TIME } from "../twin/intel-ca.ts";
+import { MEASUREMENT, strictPolicy, type Change } from "./snp/policies.ts";
+import { affirmingBut, EAR_OPTIONS, throughout, vectorOf } from "./ear.ts";
+import { appraise as appraiseTdx, ca as intel, COLLATERAL, twinPolicy } from "./tdx/twin.ts";
 import { vector } from "./vectors.ts";
 
 const ca = amdCa("Genoa");
@@ -260,24 +262,14 @@ const appraisalOf = (ear: {
 };
 
 describe("EAR", () => {
-  const options = {
-    issuedAt: 1_780_000_000,
-    verifier: { developer: "sealet", build: "test" },
-    policyId: "p:1",
-  };
+  const options = EAR_OPTIONS;
   it("affirms what is accepted", async () => {
     const ear = toEar(await appraise(appraisal(nodeCrypto())), { ...options, nonce: new Uint8Array(8) });
     assert.equal(ear["eat_profile"], EAR_PROFILE);
     assert.equal(ear["eat_nonce"], "00".repeat(8));
     const one = appraisalOf(ear);
     assert.equal(one["ear.status"], "affirming");
-    assert.deepEqual(one["ear.trustworthiness-vector"], {
-      "instance-identity": 2,
-      configuration: 2,
-      executables: 2,
-      hardware: 2,
-      "runtime-opaque": 2,
-    });
+    assert.deepEqual(one["ear.trustworthiness-vector"], affirmingBut({}));
   });
 
   it("contraindicates what is refused, in its dimension", async () => {
@@ -293,19 +285,102 @@ describe("EAR", () => {
     );
     assert.equal(measured["ear.status"], "contraindicated");
     assert.deepEqual(measured["sealet.failed"], ["snp.measurement"]);
-    assert.deepEqual(measured["ear.trustworthiness-vector"], {
-      "instance-identity": 2,
-      configuration: 2,
-      executables: 96,
-      hardware: 2,
-      "runtime-opaque": 2,
-    });
+    assert.deepEqual(measured["ear.trustworthiness-vector"], affirmingBut({ executables: 96 }));
+  });
+
+  it("affirms nothing where a signature is wrong, or was not reached", async () => {
+    const changed = appraisal(nodeCrypto());
+    changed.evidence.report[0x140] = 0xff; // of the report id
+    assert.deepEqual(vectorOf(await appraise(changed)), throughout(99));
+    const policy = strictPolicy(ca, (snp) => ({ ...snp, measurement: { anyOf: ["00".repeat(48)] } }));
+    const short = await appraise(appraisal(nodeCrypto(), { policy, brief: true }));
+    assert.deepEqual(vectorOf(short), { ...throughout(0), executables: 96 });
+    const quote = intel.quote({ signQuoteWith: newKey() });
+    assert.deepEqual(vectorOf(await appraiseTdx(quote)), throughout(99));
+    const unnamed = intel.quote({ qeReport: { reportData: new Uint8Array(64) } });
+    assert.deepEqual(vectorOf(await appraiseTdx(unnamed)), throughout(99));
+  });
+
+  it("affirms executables only of a launch that was measured", async () => {
+    const skip = { unchecked: "not the point" };
+    const policy = strictPolicy(ca, (snp) => ({ ...snp, measurement: skip }));
+    const verdict = await appraise(appraisal(nodeCrypto(), { policy }));
+    assert.equal(verdict.accepted, true);
+    assert.deepEqual(vectorOf(verdict), affirmingBut({ executables: 0 }));
+    const td = await appraiseTdx(intel.quote(), { policy: twinPolicy({ mrTd: skip }) });
+    assert.equal(td.accepted, true);
+    assert.deepEqual(vectorOf(td), affirmingBut({ executables: 0 }));
+    assert.deepEqual(vectorOf(await appraiseTdx(intel.quote())), affirmingBut({}));
+  });
+
+  it("affirms identity only of evidence that is bound to the request", async () => {
+    const look = { reportData: { unchecked: "a look" } };
+    const vlek = ca.issue({ kind: "VLEK" });
+    const measurement = Buffer.from(MEASUREMENT, "hex");
     const input = appraisal(nodeCrypto());
-    input.evidence.report[0x140] = 0xff;
-    const forged = appraisalOf(toEar(await appraise(input), options));
+    const verdict = await appraise({
+      ...input,
+      evidence: {
+        ...input.evidence,
+        report: signReport({ product: "Genoa", hostData: HOST_DATA, measurement }, vlek),
+        auxiliary: certificateTable({ vlek: vlek.der }),
+      },
+      expect: { ...input.expect, ...look },
+    });
+    assert.equal(verdict.accepted, true);
+    assert.deepEqual(vectorOf(verdict), affirmingBut({ "instance-identity": 0 }));
+    const td = await appraiseTdx(intel.quote(), { expect: { ...look, initdataDigest: new Uint8Array(48) } });
+    assert.deepEqual(vectorOf(td), affirmingBut({ "instance-identity": 0 }));
+  });
+
+  it("a realm's: by what each of its predicates speaks of", async () => {
+    const platform = new CcaPlatform();
+    const initial = { anyOf: [hex(new Uint8Array(32).fill(8))] };
+    const realmOf = (
+      change: { policy?: Partial<CcaPolicy>; expect?: Partial<CcaInput["expect"]> } = {},
+      token = platform.token(),
+    ): Promise<Record<string, ClaimValue>> =>
+      verifyCca({
+        token,
+        policy: { ...ccaPolicyOf(platform), initialMeasurement: initial, ...change.policy },
+        expect: { reportData: new Uint8Array(64), initdataDigest: new Uint8Array(48), ...change.expect },
+        crypto: nodeCrypto(),
+      }).then(vectorOf);
+    assert.deepEqual(await realmOf(), affirmingBut({}));
+    const skip = { unchecked: "not the point" };
     assert.deepEqual(
-      Object.entries(forged["ear.trustworthiness-vector"] ?? {}).find(([name]) => name === "hardware"),
-      ["hardware", 99],
+      await realmOf({ policy: { initialMeasurement: skip } }),
+      affirmingBut({ executables: 0 }),
+    );
+    assert.deepEqual(
+      await realmOf({ expect: { reportData: skip } }),
+      affirmingBut({ "instance-identity": 0 }),
+    );
+    const other = new Uint8Array(64).fill(1);
+    assert.deepEqual(
+      await realmOf({ expect: { reportData: other } }),
+      affirmingBut({ "instance-identity": 96 }),
+    );
+    const disk = { initdataDigest: new Uint8Array(48).fill(1) };
+    assert.deepEqual(await realmOf({ expect: disk }), affirmingBut({ configuration: 96 }));
+    assert.deepEqual(await realmOf({}, new CcaPlatform().token()), throughout(99));
+  });
+
+  const uncheckedOf = async (change: Change): Promise<unknown> => {
+    const verdict = await appraise(appraisal(nodeCrypto(), { policy: strictPolicy(ca, change) }));
+    return appraisalOf(toEar(verdict, options))["sealet.unchecked"];
+  };
+
+  it("names what the policy leaves unchecked, whole groups too", async () => {
+    const skip = { unchecked: "not the point" };
+    const rest = ["snp.chip-allowed", "snp.mitigations"];
+    assert.deepEqual(await uncheckedOf((snp) => snp), rest);
+    assert.deepEqual(
+      await uncheckedOf((snp) => ({
+        ...snp,
+        platform: { ...snp.platform, ecc: skip, aliasCheckComplete: skip },
+      })),
+      ["snp.platform", ...rest],
     );
   });
 
@@ -319,5 +394,12 @@ describe("EAR", () => {
     assert.equal(silent["ear.status"], "none");
     assert.equal(dimensionOf("tdx.td.rtmr2"), "executables");
     assert.equal(dimensionOf("tdx.tcb.status"), "hardware");
+    assert.deepEqual(
+      vectorOf(await appraise({ ...input, evidence: { ...input.evidence, tee: "__proto__" } })),
+      {
+        ...throughout(0),
+        hardware: 96,
+      },
+    );
   });
 });

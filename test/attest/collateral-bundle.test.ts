@@ -3,6 +3,7 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import {
   COLLATERAL_PAYLOAD_TYPE,
   encodeBundle,
+  isAhead,
   issuedTimes,
   newest,
   parseBundle,
@@ -21,6 +22,13 @@ const milan = {
   vek: undefined,
 };
 const collateral = { snp: { Milan: milan }, tdx: COLLATERAL };
+
+const codeOf = (text: string): string => {
+  const bundle = parseBundle(new TextEncoder().encode(text));
+  return bundle.ok ? "OK" : bundle.refusal.code;
+};
+
+const deep = (levels: number): string => `${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`;
 
 describe("collateral bundle", () => {
   it("holds all of it, byte for byte, and verifies offline under the operator's signature", async () => {
@@ -78,6 +86,25 @@ describe("collateral bundle", () => {
       assert.equal(parseBundle(new TextEncoder().encode(junk)).ok, false);
     assert.equal(parseBundle(Uint8Array.of(0xff)).ok, false);
     assert.equal(parseBundle(new Uint8Array(17 * 1024 * 1024)).ok, false);
+  });
+
+  it("is strict JSON: no key twice, however written, and nothing deep", () => {
+    const good = new TextDecoder().decode(encodeBundle({ version: 1, created: CREATED, collateral }));
+    assert.equal(codeOf(good), "OK");
+    assert.equal(codeOf(good.replace('"version":1', '"version":1,"version":2')), "DUPLICATE");
+    assert.equal(codeOf(good.replace('"version":1', '"version":1,"v\\u0065rsion":2')), "DUPLICATE");
+    assert.equal(codeOf(good.replace('{"ark":', '{"ark":"","ark":')), "DUPLICATE");
+    assert.equal(codeOf(deep(65)), "TOO_LARGE");
+    assert.equal(codeOf(deep(64)), "UNEXPECTED");
+    // one string of nearly all that a bundle may have
+    assert.equal(codeOf(good.replace('"ark":"', `"ark":"${"A".repeat(15_000_000)}`)), "UNEXPECTED");
+  });
+
+  it("a date that no clock's error explains is ahead", () => {
+    const now = Date.parse(CREATED);
+    assert.equal(isAhead(now + 600_000, now), false);
+    assert.equal(isAhead(now + 600_001, now), true);
+    assert.equal(isAhead(0, now), false);
   });
 
   it("I5 an older part is noticed, part by part", () => {

@@ -113,6 +113,7 @@ describe("strict JSON", () => {
     '"a"',
     "1",
     '{"a":"\\"a\\":1,{"}',
+    '{"a\\\\":"\\\\","a":"\\\\\\"","b":{"a":1}}',
   ];
   for (const text of GOOD) it(`reads ${text}`, () => assert.deepEqual(parse(text), JSON.parse(text)));
 
@@ -121,6 +122,7 @@ describe("strict JSON", () => {
     '{"a":1,"\\u0061":2}',
     '{"x":[{"a":1,"b":{},"a":1}]}',
     '{"a":{},"b":1,"a":[]}',
+    '{"a\\\\":"\\\\","b":"\\"","a\\\\":2}',
   ];
   for (const text of TWICE)
     it(`refuses ${text}`, () => assert.throws(() => parse(text), { code: "DUPLICATE" }));

@@ -23,7 +23,7 @@ const NONE = new Uint8Array(0);
 const expect = { reportData: new Uint8Array(64), initdata: { sha256: NONE, sha384: new Uint8Array(48) } };
 
 async function example(...args: readonly string[]): Promise<{ policy: Policy; err: string }> {
-  const { exit, out, err } = await run("policy", "example", ...args);
+  const { exit, out, err } = await run("policy", "example", "--cluster", "prod", ...args);
   assert.equal(exit, EXIT.OK, err);
   const parsed = parsePolicy(new TextEncoder().encode(out));
   assert.ok(parsed.ok, JSON.stringify(parsed));
@@ -82,7 +82,7 @@ describe("sealet policy example", () => {
     it(`is valid, and the same as JSON: ${args.join(" ").replaceAll(/[0-9a-f]{96}/gu, "HEX")}`, async () => {
       const { policy } = await example(...args);
       assert.equal(policy.version, 1);
-      const json = await run("policy", "example", ...args, "-o", "json");
+      const json = await run("policy", "example", "--cluster", "prod", ...args, "-o", "json");
       assert.deepEqual(JSON.parse(json.out), policy);
       assert.equal(json.err, "");
       for (const tee of ["sev-snp", "tdx"] as const)
@@ -94,7 +94,7 @@ describe("sealet policy example", () => {
     const folder = mkdtempSync(join(tmpdir(), "sealet-example-"));
     try {
       const file = join(folder, "policy.json");
-      writeFileSync(file, (await run("policy", "example", "--tee", "sev-snp")).out);
+      writeFileSync(file, (await run("policy", "example", "--cluster", "prod", "--tee", "sev-snp")).out);
       assert.match((await run("policy", "check", file)).out, /valid: version 1/u);
     } finally {
       rmSync(folder, { recursive: true });
@@ -167,7 +167,7 @@ describe("sealet policy example", () => {
     ["one TEE's measurement for both", "--tee", "sev-snp", "tdx", "--measurement", MEASURED],
   ])
     it(`refuses ${what}`, async () => {
-      const { exit, out, err } = await run("policy", "example", ...args);
+      const { exit, out, err } = await run("policy", "example", "--cluster", "prod", ...args);
       assert.equal(exit, EXIT.USAGE);
       assert.equal(out, "");
       assert.match(err, /--(?:tee|product|measurement)/u);

@@ -19,6 +19,7 @@ const PCK_CRL = "/sgx/certification/v4/pckcrl?ca=platform&encoding=der";
 const ROOT_CRL = "/IntelSGXRootCA.der";
 const platform = { fmspc: FMSPC, ca: "platform" } as const;
 const never = new AbortController().signal;
+const HOUR_MS = 3600 * 1000;
 
 describe("collateral client", () => {
   let services: CollateralServices;
@@ -37,6 +38,11 @@ describe("collateral client", () => {
     await services.stop();
     rmSync(directory, { recursive: true, force: true });
   });
+
+  const keptFiles = (): string[] =>
+    readdirSync(directory, { withFileTypes: true, recursive: true }).flatMap((entry) =>
+      entry.isFile() ? [entry.name] : [],
+    );
 
   function serveIntel(change: Parameters<typeof ca.collateral>[0] = {}): void {
     services.serveIntel(FMSPC, ca.collateral(change));
@@ -107,6 +113,37 @@ describe("collateral client", () => {
       problems.map(({ code }) => code),
       ["COLLATERAL_ROLLED_BACK"],
     );
+  });
+
+  it("I5 a part dated ahead of the clock is refused and not kept: the next good one is", async () => {
+    const year = new Date("2099-01-01T00:00:00Z");
+    serveIntel({
+      pckCrl: { thisUpdate: year, nextUpdate: new Date("2100-01-01T00:00:00Z") },
+      tcbInfo: { ...defaultTcbInfo(), issueDate: "2099-01-01T00:00:00Z", nextUpdate: "2099-02-01T00:00:00Z" },
+    });
+    await assert.rejects(client().tdx(platform, never), {
+      code: "COLLATERAL_INVALID",
+      message: /2099-01-01/,
+    });
+    assert.deepEqual(
+      keptFiles().filter((name) => /tcb|platform/.test(name)),
+      [],
+    );
+    serveIntel();
+    const good = await client().tdx(platform, never);
+    assert.equal((await appraise(ca.quote(), { collateral: good })).accepted, true);
+    // with a good one kept, it stays
+    serveIntel({ pckCrl: { thisUpdate: new Date(TWIN_TIME + 25 * HOUR_MS + 11 * 60_000) } });
+    now += 25 * HOUR_MS;
+    const { pckCrl } = await client().tdx(platform, never);
+    assert.deepEqual(pckCrl.platform, good.pckCrl.platform);
+    assert.deepEqual(
+      problems.map(({ code }) => code),
+      ["COLLATERAL_INVALID"],
+    );
+    // clocks differ a little
+    serveIntel({ pckCrl: { thisUpdate: new Date(now + 9 * 60_000) } });
+    assert.notDeepEqual((await client().tdx(platform, never)).pckCrl.platform, good.pckCrl.platform);
   });
 
   it("a newer part replaces the older one", async () => {

@@ -85,7 +85,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   async applyPolicy(policy: Policy): Promise<void> {
-    const envelope = this.operator.sign(POLICY_PAYLOAD_TYPE, Buffer.from(JSON.stringify(policy)));
+    const envelope = this.operator.sign(
+      POLICY_PAYLOAD_TYPE,
+      Buffer.from(JSON.stringify({ cluster: "prod", ...policy })),
+    );
     await withOperator(this.kms.socket, (ask) => ask(METHOD.applyPolicy, { policy: envelope }));
   }
 
@@ -215,7 +218,7 @@ export function twinEvidence(
 }
 
 export function policyVersion(version: number, change?: Change): Policy {
-  return { ...strictPolicy(twinCa, change), version };
+  return { ...strictPolicy(twinCa, change), cluster: "prod", version };
 }
 
 /** The code of the error that a promise ends with. */

@@ -1,6 +1,7 @@
 /** Age, explanations, roots: the invariants of the key service that no other file here attacks. */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { createPublicKey } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { POLICY_PAYLOAD_TYPE } from "../../agent/attest/policy.ts";
 import { vcekQuery } from "../../agent/attest/snp/vcek-query.ts";
@@ -8,6 +9,9 @@ import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
 import { PATH } from "../../agent/collateral/directory.ts";
 import { ENROLMENT_TYPE } from "../../agent/config/enrolment.ts";
 import { followChain, GENESIS } from "../../agent/kms/audit.ts";
+import { attestVerifier } from "../../agent/kms/attest-verifier.ts";
+import { pathsOf } from "../../agent/kms/directory.ts";
+import { PolicyInForce } from "../../agent/kms/policy-in-force.ts";
 import { amdCa, certificateTable } from "../twin/amd-ca.ts";
 import { Target } from "./attacker.ts";
 import {
@@ -40,6 +44,31 @@ describe("KMS under attack", () => {
       const { version } = await withOperator(cluster.kms.socket, (ask) => ask(METHOD.getPolicy, {}));
       assert.equal(version, 5n);
       assert.equal((await cluster.audit()).at(-1)?.code, "POLICY_ROLLED_BACK");
+    });
+
+    it("another cluster's policy, or one of none, does not come into force, nor count where the database has it", async () => {
+      for (const other of ["lab", undefined]) {
+        const { cluster: _prod, ...rest } = policyVersion(9);
+        const policy = cluster.operator.sign(
+          POLICY_PAYLOAD_TYPE,
+          Buffer.from(JSON.stringify({ ...rest, ...(other && { cluster: other }) })),
+        );
+        await assert.rejects(
+          withOperator(cluster.kms.socket, (ask) => ask(METHOD.applyPolicy, { policy })),
+          { code: "POLICY_INVALID", expected: "prod", found: other ?? "none named" },
+        );
+        const store = { readPolicy: () => Promise.resolve({ version: 9n, envelope: policy }) };
+        const [key = ""] = readdirSync(pathsOf(cluster.directory).operators);
+        const file = readFileSync(join(pathsOf(cluster.directory).operators, key));
+        const keys = [createPublicKey(file).export({ type: "spki", format: "der" })];
+        const inForce = new PolicyInForce(
+          store,
+          attestVerifier(() => ({ snp: {} })),
+          keys,
+          "prod",
+        );
+        await assert.rejects(inForce.current(), { code: "POLICY_INVALID" });
+      }
     });
 
     it("a policy that is invalid, or not signed by an operator, does not come into force", async () => {

@@ -3,7 +3,7 @@
  * hardware's report, so the paravisor said it; which key is the attestation key is told by its name, never by its place.
  */
 import * as z from "zod";
-import { utf8 } from "../bytes.ts";
+import { equalBytes, utf8 } from "../bytes.ts";
 import { Malformed } from "../malformed.ts";
 
 const MAX_RUNTIME_DATA = 8 * 1024;
@@ -108,14 +108,16 @@ function base64Url(text: string, what: string): Uint8Array {
 }
 
 const RSA_ALGORITHM = Uint8Array.from([0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0]);
-const MINIMUM_BITS = 2048;
+const BITS = { minimum: 2048, maximum: 4096 } as const;
+const EXPONENT = Uint8Array.of(1, 0, 1);
 
-/** RFC 8017 §A.1.1 in RFC 5280's SubjectPublicKeyInfo. */
+/** Bounded, for the key is the host's until the hardware's word is verified: its cost is what it chooses. RFC 8017 §A.1.1 in RFC 5280's SubjectPublicKeyInfo. */
 function rsaSpki(modulus: Uint8Array, exponent: Uint8Array, what: string): Uint8Array {
-  if (8 * modulus.length < MINIMUM_BITS || (modulus[0] ?? 0) < 0x80 || modulus.length > 1024)
-    throw new Malformed("UNSUPPORTED", what, 0, `RSA key of ${8 * modulus.length} bits`);
-  if (exponent.length === 0 || exponent.length > 4 || exponent[0] === 0)
-    throw new Malformed("UNSUPPORTED", what, 0, "RSA exponent");
+  const bits = 8 * modulus.length;
+  if (bits < BITS.minimum || bits > BITS.maximum || (modulus[0] ?? 0) < 0x80)
+    throw new Malformed("UNSUPPORTED", what, 0, `RSA key of ${bits} bits`);
+  if (!equalBytes(exponent, EXPONENT))
+    throw new Malformed("UNSUPPORTED", what, 0, "RSA exponent is not 65537");
   const key = tlv(0x30, tlv(0x02, unsigned(modulus)), tlv(0x02, unsigned(exponent)));
   return tlv(0x30, RSA_ALGORITHM, tlv(0x03, Uint8Array.of(0), key));
 }

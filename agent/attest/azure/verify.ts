@@ -8,7 +8,13 @@ import type { Crypto } from "../crypto.ts";
 import { attempt, type Result } from "../malformed.ts";
 import { isUnchecked, type Unchecked } from "../policy-fields.ts";
 import { checkRule } from "../rule.ts";
-import { checkTpm, TPM_PREDICATES, type TpmEvidence } from "../tpm/verify.ts";
+import {
+  checkTpm,
+  checkTpmSignature,
+  TPM_PREDICATES,
+  type SignedQuote,
+  type TpmEvidence,
+} from "../tpm/verify.ts";
 import { Checks, type Claims, type Verdict } from "../verdict.ts";
 import { parseHclReport, type HclReport } from "./hcl.ts";
 import type { AzurePolicy } from "./policy.ts";
@@ -41,8 +47,10 @@ export interface AzureInput {
   /** What the TPM's quote has to carry: for instance the SHA-256 of the request's report data. */
   readonly nonce: Uint8Array | Unchecked;
   readonly crypto: Crypto;
+  /** Stop before the first signature where a cheaper predicate failed: for services that are flooded. */
+  readonly brief?: boolean | undefined;
   /**
-   * Appraises the hardware's part.
+   * Appraises the hardware's part; briefly where `brief` is set.
    * @param hardwareReport the SNP report of the HCL report; for TDX its TDREPORT, in whose place the quote is verified
    * @param reportData 64 bytes that the hardware's report or quote has to carry: digest of the runtime data, then zeros
    */
@@ -71,12 +79,16 @@ export async function verifyAzure(input: AzureInput): Promise<Verdict> {
   };
 }
 
+/**
+ * The TPM's signature is the last, for it is the only one that is new each time.
+ * @returns no verdict of the hardware's where it is not worth its signatures any more
+ */
 async function verifyReport(
   checks: Checks<AzureCode>,
   hcl: HclReport,
   input: AzureInput,
-): Promise<{ readonly verdict: Verdict; readonly claims: Claims }> {
-  const { crypto, policy, tee, nonce } = input;
+): Promise<{ readonly verdict: Verdict | undefined; readonly claims: Claims }> {
+  const { crypto, policy, tee, nonce, brief } = input;
   checks.check("azure.hcl.tee", hcl.tee === tee, tee, hcl.tee);
   const digest = await crypto.digest(hcl.hash, hcl.runtimeData);
   const reportData = concat(digest, new Uint8Array(64 - digest.length));
@@ -86,19 +98,22 @@ async function verifyReport(
     attempt(() => parseRuntimeData(hcl.runtimeData)),
   );
   let claims: Claims = { runtimeDataDigest: hex(digest) };
+  let signed: SignedQuote | undefined;
   if (runtime !== undefined) {
     checkConfiguration(checks, runtime, policy);
-    const expect = { attestationKey: runtime.attestationKey, nonce };
     const tpm = checks.parsed("azure.evidence.format", "TPM quote, signature and PCRs", input.tpm);
-    const quote = tpm && (await checkTpm(checks, crypto, tpm, policy.tpm, expect));
-    claims = { ...claims, ...runtimeClaims(runtime) };
-    if (quote !== undefined)
-      claims = {
-        ...claims,
-        tpm: { resetCount: quote.resetCount, restartCount: quote.restartCount, clockSafe: quote.safe },
-      };
+    signed = tpm && (await checkTpm(checks, crypto, tpm, policy.tpm, nonce));
+    claims = { ...claims, ...runtimeClaims(runtime), ...(signed && tpmClaims(signed)) };
   }
-  return { verdict: await input.verifyHardware(hcl.hardwareReport, reportData), claims };
+  if (checks.failed && brief === true) return { verdict: undefined, claims };
+  const verdict = await input.verifyHardware(hcl.hardwareReport, reportData);
+  if (runtime !== undefined && signed !== undefined && (verdict.accepted || brief !== true))
+    await checkTpmSignature(checks, crypto, signed, runtime.attestationKey);
+  return { verdict, claims };
+}
+
+function tpmClaims({ quote: { resetCount, restartCount, safe } }: SignedQuote): Claims {
+  return { tpm: { resetCount, restartCount, clockSafe: safe } };
 }
 
 function runtimeClaims({ configuration, userData }: RuntimeData): Claims {

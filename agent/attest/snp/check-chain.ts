@@ -28,7 +28,7 @@ export interface SnpCollateral {
   readonly ask?: Uint8Array | undefined;
   readonly asvk?: Uint8Array | undefined;
   readonly crl?: Uint8Array | undefined;
-  /** Taken where the evidence brings no VEK of its own. */
+  /** Taken where the evidence brings no VEK that fits the report. */
   readonly vek?: Uint8Array | undefined;
 }
 

@@ -1,7 +1,7 @@
 /** Predicates that a policy decides of the guest and the machine: reference values, bits by name, chips. All cheap. */
 import { hex, isZero } from "../bytes.ts";
 import { isUnchecked, type Unchecked } from "../policy-fields.ts";
-import { checkAnyOf, checkRule, isListed, oneOf } from "../rule.ts";
+import { checkAnyOf, checkRule, isListed, oneOf, reasonsOf, withUnchecked } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
 import type { SnpPolicy, SnpProductPolicy } from "./policy.ts";
 import type { SnpCode } from "./predicates.ts";
@@ -99,7 +99,7 @@ export function checkGuest(checks: SnpChecks, report: Report, policy: SnpPolicy)
 
 type BitRule = "set" | "clear" | Unchecked;
 
-/** One predicate for a group of bits. */
+/** One predicate for a group of bits: of those that the policy checks; with none, not checked as a whole. */
 function checkBits<Name extends string>(
   checks: SnpChecks,
   code: "snp.guest-policy" | "snp.platform",
@@ -108,24 +108,30 @@ function checkBits<Name extends string>(
   value: number,
 ): void {
   let ok = true;
+  const checked: [name: Name, rule: "set" | "clear"][] = [];
   for (const name in table) {
     const rule: BitRule = rules[name];
-    if (typeof rule === "string" && hasBit(value, table[name]) !== (rule === "set")) ok = false;
+    if (typeof rule !== "string") continue;
+    checked.push([name, rule]);
+    if (hasBit(value, table[name]) !== (rule === "set")) ok = false;
   }
-  const list = (text: (name: Name, rule: "set" | "clear") => string): string => {
-    const texts: string[] = [];
-    for (const name in table) {
-      const rule: BitRule = rules[name];
-      if (typeof rule === "string") texts.push(text(name, rule));
-    }
-    return texts.join(", ") || "nothing is demanded";
-  };
+  const stateOf = (name: Name): string => `${name} ${hasBit(value, table[name]) ? "set" : "clear"}`;
+  if (checked.length === 0) {
+    checks.unchecked(code, reasonsOf(rules), () => namesOf(table).map(stateOf).join(", "));
+    return;
+  }
   checks.check(
     code,
     ok,
-    () => list((name, rule) => `${name} ${rule}`),
-    () => list((name) => `${name} ${hasBit(value, table[name]) ? "set" : "clear"}`),
+    () => checked.map(([name, rule]) => `${name} ${rule}`).join(", "),
+    () => withUnchecked(checked.map(([name]) => stateOf(name)).join(", "), rules),
   );
+}
+
+function namesOf<Name extends string>(table: { readonly [K in Name]: number }): Name[] {
+  const names: Name[] = [];
+  for (const name in table) names.push(name);
+  return names;
 }
 
 export function checkSigner(checks: SnpChecks, { signer, cspId }: Vek, policy: SnpPolicy): void {
@@ -151,10 +157,12 @@ export function checkChip(
   policy: SnpPolicy,
   { chips }: SnpProductPolicy,
 ): void {
-  // a Turin chip is named by 8 bytes, the others by 64
-  const chipId = vek.product === "Turin" ? report.chipId.subarray(0, 8) : report.chipId;
+  // a Turin chip is named by 8 bytes, the others by 64; in its report, and so in claims, zeros follow the 8
+  const turin = vek.product === "Turin";
+  const chipId = turin ? report.chipId.subarray(0, 8) : report.chipId;
   const chip = hex(chipId);
-  const denied = isListed(policy.deniedChips, chip);
+  const { deniedChips } = policy;
+  const denied = isListed(deniedChips, chip) || (turin && isListed(deniedChips, hex(report.chipId)));
   checks.check("snp.chip-denied", !denied, "not on the list", denied ? chip : "not on the list");
   const masked = isZero(chipId);
   checkRule(

@@ -1,7 +1,7 @@
 /** Structural predicates of a report: what holds for each genuine one, whatever the policy. All cheap. */
 import { equalBytes, hex, isZero } from "../bytes.ts";
 import type { Checks } from "../verdict.ts";
-import { productOfCpu, tcbReserved, type CpuIdentity } from "./product.ts";
+import { decodeTcb, productOfCpu, sameTcb, tcbReserved, type CpuIdentity } from "./product.ts";
 import {
   keyInfo,
   POLICY_ALWAYS_ONE,
@@ -104,6 +104,23 @@ export function checkCertificateMatch(checks: SnpChecks, report: Report, shape: 
   checks.check("snp.tcb-reserved", problems.length === 0, "zero", problems.join(", ") || "zero");
 }
 
+/** As a report has it: zeros after Turin's 8 bytes. */
+function padHwid(hwid: Uint8Array): Uint8Array {
+  const padded = new Uint8Array(64);
+  padded.set(hwid);
+  return padded;
+}
+
+/** Whether it is for this report by kind, product line, chip and TCB. Says which one to look at, and decides nothing. */
+export function fitsReport(vek: Vek, report: Report, { signer, cpu }: Shape): boolean {
+  return (
+    vek.signer === signer &&
+    (cpu?.kind !== "product" || cpu.product === vek.product) &&
+    (vek.hwid === undefined || equalBytes(padHwid(vek.hwid), report.chipId)) &&
+    sameTcb(vek.tcb, decodeTcb(vek.product, report.reportedTcb))
+  );
+}
+
 /** For a VCEK the chip; a VLEK's report names none. Zero is never a wildcard. */
 export function checkChipId(checks: SnpChecks, report: Report, vek: Vek): void {
   const { chipId } = report;
@@ -111,8 +128,7 @@ export function checkChipId(checks: SnpChecks, report: Report, vek: Vek): void {
     checks.check("snp.chip-id", isZero(chipId), "zero (VLEK)", () => hex(chipId));
     return;
   }
-  const padded = new Uint8Array(64);
-  padded.set(vek.hwid);
+  const padded = padHwid(vek.hwid);
   const ok = equalBytes(padded, chipId) && !isZero(chipId);
   checks.check(
     "snp.chip-id",

@@ -57,7 +57,7 @@ export const snpPolicy = z.strictObject({
   }),
   /** The minima that sealet ships (`minima.ts`), each with AMD's bulletin. */
   bulletins: orUnchecked(z.literal("enforced")),
-  /** HWIDs that are refused whatever they sign: AMD's CRL can't revoke a chip. */
+  /** HWIDs that are refused whatever they sign: AMD's CRL can't revoke a chip. Turin's as 8 bytes, or with zeros to 64. */
   deniedChips: z.array(hexBytes(64, 8)).max(100_000),
   signers: z.strictObject({
     vcek: z.enum(["allowed", "denied"]),

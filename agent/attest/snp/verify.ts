@@ -16,7 +16,7 @@ import {
   checkSigner,
   type SnpExpectation,
 } from "./check-policy.ts";
-import { checkCertificateMatch, checkChipId, checkShape, type Shape } from "./check-report.ts";
+import { checkCertificateMatch, checkChipId, checkShape, fitsReport, type Shape } from "./check-report.ts";
 import { checkTcb } from "./check-tcb.ts";
 import { snpClaims } from "./claims.ts";
 import type { SnpPolicy } from "./policy.ts";
@@ -68,7 +68,7 @@ async function verifyReport(
   const shape = checkShape(checks, report, bytes);
   // INVARIANT: nothing that the host added is parsed before the report itself is well-formed
   if (checks.failed) return undefined;
-  const vek = findVek(checks, shape, input, cache);
+  const vek = findVek(checks, report, shape, input, cache);
   if (vek === undefined) return undefined;
   checkCertificateMatch(checks, report, shape, vek);
   if (checks.failed) return vek;
@@ -99,8 +99,17 @@ async function verifyReport(
   return vek;
 }
 
-/** The VEK from the evidence, else from collateral. It is believed only once the whole chain holds. */
-function findVek(checks: SnpChecks, shape: Shape, input: SnpInput, cache: SignatureCache): Vek | undefined {
+/**
+ * The VEK from the evidence, or from collateral where the evidence brings none that fits the report: hosts serve tables
+ * without one, or with that of an earlier TCB. It is believed only once the whole chain holds.
+ */
+function findVek(
+  checks: SnpChecks,
+  report: Report,
+  shape: Shape,
+  input: SnpInput,
+  cache: SignatureCache,
+): Vek | undefined {
   const empty: Result<CertificateTable> = { ok: true, value: {} };
   const result =
     input.certificates.length === 0 ? empty : attempt(() => parseCertificateTable(input.certificates));
@@ -111,14 +120,21 @@ function findVek(checks: SnpChecks, shape: Shape, input: SnpInput, cache: Signat
   // without CPUID (version 2) there is no telling the product line: whichever collateral has a VEK
   const { cpu } = shape;
   const products = cpu?.kind === "product" ? [cpu.product] : PRODUCTS;
-  const der =
-    given ?? products.map((product) => input.collateral[product]?.vek).find((vek) => vek !== undefined);
-  if (der === undefined) {
+  const [first, ...others] = [given, ...products.map((product) => input.collateral[product]?.vek)].filter(
+    (der) => der !== undefined,
+  );
+  if (first === undefined) {
     checks.check("snp.certificate", false, expected, "neither in the evidence nor in collateral");
     return undefined;
   }
-  const certificate = cache.certificate(der, "VEK certificate");
-  const vek = certificate.ok ? attempt(() => readVek(certificate.value)) : certificate;
+  const read = (der: Uint8Array): Result<Vek> => {
+    const certificate = cache.certificate(der, "VEK certificate");
+    return certificate.ok ? attempt(() => readVek(certificate.value)) : certificate;
+  };
+  const fits = (vek: Result<Vek>): boolean => vek.ok && fitsReport(vek.value, report, shape);
+  let vek = read(first);
+  // where none fits, the first one's own predicates say what is wrong
+  if (!fits(vek)) vek = others.map(read).find(fits) ?? vek;
   checks.check("snp.certificate", vek.ok, expected, vek.ok ? expected : describeRefusal(vek.refusal));
   return vek.ok ? vek.value : undefined;
 }

@@ -8,9 +8,9 @@
 import { concat, equalBytes, hex } from "../bytes.ts";
 import type { Crypto, DigestAlgorithm } from "../crypto.ts";
 import { attempt } from "../malformed.ts";
-import type { Unchecked } from "../policy-fields.ts";
+import { isUnchecked, type Unchecked } from "../policy-fields.ts";
+import { oneOf, reasonsOf, withUnchecked } from "../rule.ts";
 import type { Checks } from "../verdict.ts";
-import { oneOf } from "../rule.ts";
 import { BANK, BANK_SIZE, parseTpmQuote, type PcrSelection, type TpmQuote } from "./formats.ts";
 import type { TpmPolicy } from "./policy.ts";
 
@@ -34,30 +34,31 @@ export interface TpmEvidence {
   readonly pcrs: ReadonlyMap<number, Uint8Array>;
 }
 
-export interface TpmExpectation {
-  /** DER SubjectPublicKeyInfo. */
-  readonly attestationKey: Uint8Array;
-  readonly nonce: Uint8Array | Unchecked;
+/** A quote as it was read, and as it was signed. */
+export interface SignedQuote {
+  readonly quote: TpmQuote;
+  readonly bytes: Uint8Array;
+  readonly signature: Uint8Array;
 }
 
-/** @returns the quote where it could be read */
+/** Everything but the signature. @returns the quote where it could be read */
 export async function checkTpm(
   checks: Checks<TpmCode>,
   crypto: Crypto,
   evidence: TpmEvidence,
   policy: TpmPolicy,
-  expect: TpmExpectation,
-): Promise<TpmQuote | undefined> {
-  // copied: the caller's buffers may change while the signature is verified
+  nonce: Uint8Array | Unchecked,
+): Promise<SignedQuote | undefined> {
+  // copied: the caller's buffers may change before the signature is verified
   const bytes = new Uint8Array(evidence.quote);
+  const signature = new Uint8Array(evidence.signature);
   const quote = checks.parsed(
     "tpm.quote.format",
     "TPMS_ATTEST of type quote",
     attempt(() => parseTpmQuote(bytes)),
   );
   if (quote === undefined) return undefined;
-  const { nonce } = expect;
-  if ("unchecked" in nonce) checks.unchecked("tpm.quote.nonce", nonce.unchecked, () => hex(quote.extraData));
+  if (isUnchecked(nonce)) checks.unchecked("tpm.quote.nonce", nonce.unchecked, () => hex(quote.extraData));
   else checks.equal("tpm.quote.nonce", nonce, quote.extraData);
   const bank = policy.bank;
   const wanted = Object.keys(policy.pcrs)
@@ -80,14 +81,23 @@ export async function checkTpm(
       complete.length === wanted.length ? hex(quote.pcrDigest) : "values are missing or of another size",
   );
   checkValues(checks, policy, evidence.pcrs);
-  const signed = await crypto.verify("rsa-pkcs1-sha256", expect.attestationKey, evidence.signature, bytes);
+  return { quote, bytes, signature };
+}
+
+/** @param attestationKey DER SubjectPublicKeyInfo */
+export async function checkTpmSignature(
+  checks: Checks<TpmCode>,
+  crypto: Crypto,
+  { bytes, signature }: SignedQuote,
+  attestationKey: Uint8Array,
+): Promise<void> {
+  const signed = await crypto.verify("rsa-pkcs1-sha256", attestationKey, signature, bytes);
   checks.check(
     "tpm.quote.signature",
     signed,
     "signed by the attestation key",
     signed ? "signed by it" : "not signed by it",
   );
-  return quote;
 }
 
 function isSelection(
@@ -120,16 +130,30 @@ function checkValues(
   { pcrs }: TpmPolicy,
   values: ReadonlyMap<number, Uint8Array>,
 ): void {
-  const wrong = Object.entries(pcrs).flatMap(([pcr, rule]) => {
-    if ("unchecked" in rule) return [];
+  const group = Object.fromEntries(Object.entries(pcrs).map(([pcr, rule]) => [`PCR ${pcr}`, rule]));
+  const valueOf = (pcr: string): string => {
     const value = values.get(Number(pcr));
-    const found = value === undefined ? "missing" : hex(value);
-    return rule.anyOf.includes(found) ? [] : [{ pcr, found, expected: oneOf(rule.anyOf) }];
-  });
+    return value === undefined ? "missing" : hex(value);
+  };
+  const checked = Object.entries(pcrs).flatMap(([pcr, rule]) =>
+    isUnchecked(rule) ? [] : [{ pcr, anyOf: rule.anyOf, found: valueOf(pcr) }],
+  );
+  if (checked.length === 0) {
+    const found = (): string =>
+      Object.keys(pcrs)
+        .map((pcr) => `PCR ${pcr} ${valueOf(pcr)}`)
+        .join("; ");
+    checks.unchecked("tpm.pcrs", reasonsOf(group), found);
+    return;
+  }
+  const wrong = checked.filter(({ anyOf, found }) => !anyOf.includes(found));
   checks.check(
     "tpm.pcrs",
     wrong.length === 0,
-    () => wrong.map(({ pcr, expected }) => `PCR ${pcr} ${expected}`).join("; ") || "values of the policy",
-    () => wrong.map(({ pcr, found }) => `PCR ${pcr} ${found}`).join("; ") || "values of the policy",
+    () => wrong.map(({ pcr, anyOf }) => `PCR ${pcr} ${oneOf(anyOf)}`).join("; ") || "values of the policy",
+    () => {
+      const found = wrong.map((one) => `PCR ${one.pcr} ${one.found}`).join("; ") || "values of the policy";
+      return withUnchecked(found, group);
+    },
   );
 }

@@ -12,9 +12,12 @@ import {
   verifyAzure,
   type AzureInput,
 } from "../../../agent/attest/azure/verify.ts";
+import type { Crypto } from "../../../agent/attest/crypto.ts";
 import { hex, isZero } from "../../../agent/attest/bytes.ts";
 import { attempt } from "../../../agent/attest/malformed.ts";
 import { checkPolicy } from "../../../agent/attest/policy.ts";
+import type { TpmEvidence } from "../../../agent/attest/tpm/verify.ts";
+import { parsePublicKey } from "../../../agent/attest/x509.ts";
 import { verifyTdx } from "../../../agent/attest/tdx/verify.ts";
 import { failures, type Verdict } from "../../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../../agent/crypto/node.ts";
@@ -22,6 +25,8 @@ import { amdCa, certificateTable, encodeReport, signReportBytes } from "../../tw
 import { TWIN_TIME } from "../../twin/intel-ca.ts";
 import { MEASUREMENT, strictPolicy } from "../snp/policies.ts";
 import { ca, COLLATERAL, twinPolicy } from "../tdx/twin.ts";
+import { affirmingBut, throughout, vectorOf } from "../ear.ts";
+import { eventLog } from "../tdx/ccel.ts";
 import { Tpm } from "../tpm/machine.ts";
 import { vector } from "../vectors.ts";
 
@@ -121,6 +126,8 @@ function appraise(
   });
 }
 
+const modulusOf = (bits: number): string => Buffer.alloc(bits / 8, 0xff).toString("base64url");
+
 const flags = (change: Record<string, unknown>): Uint8Array =>
   runtimeData({
     "vm-configuration": {
@@ -206,7 +213,15 @@ describe("Azure's paravisor", () => {
       "a modulus in base64, not base64url",
       () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: `${n?.slice(0, -1)}+` }] })),
     ],
-    ...["", "AQABA", "AQAB_", "AAEAAQ", "AQABAQE"].map(
+    ...[4104, 8192].map(
+      (bits) =>
+        [
+          "azure.runtime-data.format",
+          `a key of ${bits} bits`,
+          () => appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: modulusOf(bits) }] })),
+        ] as const,
+    ),
+    ...["", "AQABA", "AQAB_", "AAEAAQ", "AQABAQE", "Aw", "AQAD", "_____w"].map(
       (exponent) =>
         [
           "azure.runtime-data.format",
@@ -256,6 +271,15 @@ describe("Azure's paravisor", () => {
     assert.equal(Object.keys(AZURE_PREDICATES).length, AZURE_DEMANDED.length);
   });
 
+  it("a key of 4096 bits is the longest that is read", () => {
+    const { attestationKey } = parseRuntimeData(
+      runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n: modulusOf(4096) }] }),
+    );
+    const key = parsePublicKey(attestationKey);
+    assert.ok(key.kind === "rsa");
+    assert.deepEqual([key.bits, key.exponent], [4096, 65_537]);
+  });
+
   it("the oldest paravisors have no user data", async () => {
     const verdict = await appraise(runtimeData({ "user-data": undefined }));
     assert.equal(verdict.accepted, true);
@@ -273,6 +297,44 @@ describe("Azure's paravisor", () => {
       (await appraise(flags({ "secure-boot": false, "console-enabled": true }), { policy })).accepted,
       true,
     );
+  });
+
+  it("its attestation result: the PCRs are the executables, the TPM's nonce the identity", async () => {
+    const skip = { unchecked: "a test" };
+    const pcrs = Object.fromEntries(Object.keys(POLICY.tpm.pcrs).map((pcr) => [pcr, skip]));
+    const rows: readonly (readonly [change: ReturnType<typeof affirmingBut>, verdict: Promise<Verdict>])[] = [
+      [affirmingBut({}), appraise()],
+      [
+        affirmingBut({ executables: 96 }),
+        appraise(undefined, {
+          tpm: { ok: true, value: { ...tpm.quote({ nonce: NONCE }), pcrs: new Map() } },
+        }),
+      ],
+      [affirmingBut({ "instance-identity": 96 }), appraise(undefined, { nonce: new Uint8Array(32) })],
+      [affirmingBut({ "instance-identity": 0 }), appraise(undefined, { nonce: skip })],
+      [
+        affirmingBut({ executables: 0 }),
+        appraise(undefined, { policy: { ...POLICY, tpm: { bank: "sha256", pcrs } } }),
+      ],
+      [affirmingBut({ configuration: 96 }), appraise(flags({ "secure-boot": false }))],
+      [affirmingBut({ "instance-identity": 96 }), appraise(flags({ vmUniqueId: undefined }))],
+      // the TPM's key is not one that the hardware vouches for
+      [throughout(99), appraise(runtimeData(), {}, runtimeData({ more: 1 }))],
+      [throughout(99), appraise(runtimeData({ keys: [{ kid: "HCLAkPub", kty: "RSA", e, n }] }))],
+      [{ ...throughout(0), hardware: 96 }, appraise(undefined, { hclReport: new Uint8Array(0) })],
+      [
+        { ...throughout(0), "instance-identity": 96 },
+        appraise(undefined, { nonce: new Uint8Array(32), brief: true }),
+      ],
+    ];
+    for (const [expected, verdict] of rows) assert.deepEqual(vectorOf(await verdict), expected);
+    const wrong = {
+      ...POLICY,
+      tpm: { ...POLICY.tpm, pcrs: { ...POLICY.tpm.pcrs, 11: { anyOf: ["00".repeat(32)] } } },
+    };
+    const mismatch = await appraise(undefined, { policy: azurePolicy.parse(wrong) });
+    assert.deepEqual(failures(mismatch), ["tpm.pcrs"]);
+    assert.deepEqual(vectorOf(mismatch), affirmingBut({ executables: 96 }));
   });
 
   it("mutants of the paravisor's report are refused or say the same", async () => {
@@ -333,6 +395,67 @@ describe("Azure's evidence through the public function", () => {
     assert.deepEqual(failures(replayed), ["tpm.quote.nonce"]);
   });
 
+  const pack = (quoted: Partial<TpmEvidence>, hardware = quote): Uint8Array =>
+    packAzureAuxiliary({ tpm: { ...tpm.quote({ nonce }), pcrs: tpm.pcrs, ...quoted }, hardware });
+
+  it("brief: no signature is verified, and no event log replayed, after a cheap predicate failed", async () => {
+    const tdx = twinPolicy({ eventLog: "replay" });
+    const replaying = { ...POLICY, hardware: { "sev-snp": "denied", tdx } };
+    const demanding = checkPolicy({ ...denied, tees: { ...denied.tees, azure: replaying } });
+    assert.ok(demanding.ok);
+    const log = eventLog(...Array.from({ length: 50 }, () => ({ index: 1, type: 0xd, data: "x" })));
+    const evidence = { ...input.evidence, eventLog: log };
+    const refused: readonly (readonly [code: string, change: Partial<Appraisal>])[] = [
+      ["tpm.quote.nonce", { expect: { ...input.expect, reportData: new Uint8Array(64) } }],
+      ["tpm.quote.digest", { evidence: { ...evidence, auxiliary: pack({ pcrs: new Map() }) } }],
+      ["azure.runtime-data.format", { evidence: { ...evidence, report: hcl(Buffer.from("{}")) } }],
+      ["azure.secure-boot", { evidence: { ...evidence, report: hcl(flags({ "secure-boot": false })) } }],
+      ["azure.hcl.tee", { evidence: { ...evidence, report: hcl(runtime, { type: 2 }) } }],
+      ["azure.evidence.format", { evidence: { ...evidence, auxiliary: new Uint8Array(1) } }],
+      ["tdx.td.report-data", { evidence: { ...evidence, auxiliary: pack({}, ca.quote()) } }],
+    ];
+    for (const [code, change] of refused) {
+      const counted = { verify: 0, sha384: 0 };
+      const counting: Crypto = {
+        digest: (algorithm, data) => {
+          if (algorithm === "sha384") counted.sha384++;
+          return crypto.digest(algorithm, data);
+        },
+        verify: (...given) => {
+          counted.verify++;
+          return crypto.verify(...given);
+        },
+      };
+      const whole = { ...input, evidence, policy: demanding.policy, crypto: counting, ...change };
+      const brief = await publicAppraise({ ...whole, brief: true });
+      assert.equal(brief.accepted, false);
+      assert.ok(failures(brief).includes(code), `${code}: ${failures(brief).join()}`);
+      assert.deepEqual(counted, { verify: 0, sha384: 0 }, code);
+      const full = failures(await publicAppraise(whole));
+      assert.deepEqual(
+        failures(brief).filter((failed) => !full.includes(failed)),
+        [],
+      );
+    }
+    assert.equal((await publicAppraise({ ...input, brief: true })).accepted, true);
+  });
+
+  it("brief: the TPM's signature is verified only where the hardware's word holds", async () => {
+    const calls: string[] = [];
+    const counting: Crypto = {
+      digest: (...given) => crypto.digest(...given),
+      verify: (algorithm, ...rest) => {
+        calls.push(algorithm);
+        return crypto.verify(algorithm, ...rest);
+      },
+    };
+    const late = { ...input, at: Date.parse("2030-01-01T00:00:00Z"), crypto: counting };
+    assert.equal((await publicAppraise({ ...late, brief: true })).accepted, false);
+    assert.ok(!calls.includes("rsa-pkcs1-sha256"));
+    await publicAppraise(late);
+    assert.ok(calls.includes("rsa-pkcs1-sha256"));
+  });
+
   it("an SNP machine's hardware part is appraised as SNP", async () => {
     const amd = amdCa("Milan");
     const vek = amd.issue();
@@ -373,6 +496,7 @@ describe("Azure's evidence through the public function", () => {
     const verdict = await publicAppraise(machine);
     assert.deepEqual(failures(verdict), []);
     assert.equal(verdict.accepted, true);
+    assert.deepEqual(vectorOf(verdict), affirmingBut({}));
     // the report of another runtime: the paravisor's word is not the hardware's
     const other = hcl(runtimeData({ more: 1 }), { type: 2 });
     other.set(report, 32);

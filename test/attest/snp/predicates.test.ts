@@ -8,7 +8,7 @@ import { appraise, type Appraisal } from "../../../agent/attest/appraise.ts";
 import type { Crypto } from "../../../agent/attest/crypto.ts";
 import type { Policy } from "../../../agent/attest/policy.ts";
 import { SNP_PREDICATES, type SnpCode } from "../../../agent/attest/snp/predicates.ts";
-import type { Product } from "../../../agent/attest/snp/product.ts";
+import { PRODUCTS, type Product } from "../../../agent/attest/snp/product.ts";
 import { failures } from "../../../agent/attest/verdict.ts";
 import { nodeCrypto } from "../../../agent/crypto/node.ts";
 import {
@@ -112,6 +112,26 @@ const withCollateral =
 const withEvidence =
   (fields: (ca: AmdCa, vek: Vek) => object): NonNullable<Case["input"]> =>
   ({ evidence }, ca, vek) => ({ evidence: { ...evidence, ...fields(ca, vek) } });
+
+/** Certificate tables that lack the report's VEK. */
+const TABLE = {
+  chain: (ca: AmdCa) => ({ ask: ca.ask.der, ark: ca.ark.der }),
+  earlier: (ca: AmdCa, { key }: Vek) => ({ vcek: ca.issue({ key, tcb: { microcode: 1 } }).der }),
+  otherChip: (ca: AmdCa, { key }: Vek) => ({
+    vcek: ca.issue({ key, hwid: new Uint8Array(64).fill(9) }).der,
+  }),
+};
+
+/** With a VEK in collateral, the report's by default. */
+const keptVek =
+  (
+    table: (ca: AmdCa, vek: Vek) => Parameters<typeof certificateTable>[0],
+    kept: (ca: AmdCa, vek: Vek) => Vek = (_, vek) => vek,
+  ): NonNullable<Case["input"]> =>
+  ({ evidence, collateral }, ca, vek) => ({
+    evidence: { ...evidence, auxiliary: certificateTable(table(ca, vek)) },
+    collateral: { snp: { [ca.product]: { ...collateral.snp[ca.product], vek: kept(ca, vek).der } } },
+  });
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 /** Extensions of AMD's arc 1.3.6.1.4.1.3704.1.3.n. */
@@ -370,6 +390,21 @@ const CASES: readonly Case[] = [
   },
   {
     fails: "snp.certificate-tcb",
+    because: "in the table as in collateral",
+    input: keptVek(TABLE.earlier, (ca, { key }) => ca.issue({ key, tcb: { microcode: 2 } })),
+  },
+  {
+    fails: "snp.chip-id",
+    because: "in the table; collateral's is of another TCB",
+    input: keptVek(TABLE.otherChip, (ca, { key }) => ca.issue({ key, tcb: { microcode: 1 } })),
+  },
+  {
+    fails: "snp.certificate-signature",
+    because: "collateral's fits, and is forged",
+    input: keptVek(TABLE.earlier, (ca, { key }) => ca.issue({ key, signWith: ca.asvk.key })),
+  },
+  {
+    fails: "snp.certificate-tcb",
     because: "below",
     fields: { reportedTcb: { ...good, microcode: good.microcode - 1 } },
   },
@@ -534,6 +569,12 @@ function tcbOf(): Omit<typeof good, "fmc"> {
   return rest;
 }
 
+const predicateOf = async (change: Change) => {
+  const verdict = await appraise(make({ change }).input);
+  assert.equal(verdict.accepted, true);
+  return (sought: SnpCode) => verdict.predicates.find(({ code }) => code === sought);
+};
+
 describe("SNP predicates", () => {
   const named = new Set<string>();
 
@@ -601,6 +642,24 @@ describe("SNP predicates", () => {
         collateral: { snp: { [ca.product]: { ...collateral.snp[ca.product], vek: vek.der } } },
       }),
     },
+    { because: "VCEK from collateral, ASK and ARK in the table", input: keptVek(TABLE.chain) },
+    { because: "VCEK from collateral, one of an earlier TCB in the table", input: keptVek(TABLE.earlier) },
+    { because: "VCEK from collateral, another chip's in the table", input: keptVek(TABLE.otherChip) },
+    {
+      because: "VCEK from collateral, junk in the table",
+      input: keptVek(() => ({ vcek: Uint8Array.of(1) })),
+    },
+    {
+      because: "from collateral, one of an earlier TCB in the table",
+      vek: { kind: "VLEK" },
+      input: keptVek((ca) => ({ vlek: ca.issue({ kind: "VLEK", tcb: { microcode: 1 } }).der })),
+    },
+    {
+      because: "VCEK of a version 2 report, from collateral",
+      product: "Milan",
+      fields: { version: 2 },
+      input: keptVek(TABLE.earlier),
+    },
   ];
   for (const variant of GOOD)
     it(`accepts ${variant.product ?? "Genoa"}, ${variant.vek?.kind ?? "VCEK"} ${variant.because ?? ""}`, async () => {
@@ -610,6 +669,43 @@ describe("SNP predicates", () => {
       assert.ok(verdict.accepted);
       assert.deepEqual(verdict.notEvaluated, []);
     });
+
+  for (const product of PRODUCTS)
+    it(`snp.chip-denied fails alone: ${product}, denied as its claims name it`, async () => {
+      const { chipId } = (await appraise(make({ product }).input)).claims;
+      assert.ok(typeof chipId === "string");
+      const change: Change = (policy) => ({ ...policy, deniedChips: [chipId] });
+      assert.deepEqual(failures(await appraise(make({ product, change }).input)), ["snp.chip-denied"]);
+    });
+
+  it("why a bit is not looked at stands in the verdict; where none is, nothing held", async () => {
+    const skip = { unchecked: "not this test's point" };
+    const other = { unchecked: "another reason" };
+    const some = await predicateOf((policy) => ({ ...policy, platform: { ...policy.platform, smt: other } }));
+    assert.deepEqual(some("snp.platform"), {
+      code: "snp.platform",
+      ok: true,
+      expected: "ecc set, aliasCheckComplete set",
+      found:
+        "ecc set, aliasCheckComplete set; not checked: smt (another reason), tsme, raplDisabled, ciphertextHiding, iommuWriteSafe, tio (not this test's point)",
+    });
+    const guest = some("snp.guest-policy");
+    assert.equal(guest?.expected, "migrateMa clear, debug clear, cxl clear");
+    assert.match(guest.found, /debug clear, cxl clear; not checked: smt, .*\(not this test's point\)$/);
+    const none = await predicateOf((policy) => ({
+      ...policy,
+      platform: { ...policy.platform, ecc: other, aliasCheckComplete: skip },
+    }));
+    assert.deepEqual(none("snp.platform"), {
+      code: "snp.platform",
+      ok: true,
+      expected: "not checked",
+      found:
+        "smt set, tsme clear, ecc set, raplDisabled clear, ciphertextHiding clear, aliasCheckComplete set, iommuWriteSafe clear, tio clear",
+      unchecked:
+        "smt, tsme, raplDisabled, ciphertextHiding, aliasCheckComplete, iommuWriteSafe, tio: not this test's point; ecc: another reason",
+    });
+  });
 
   it("each predicate has a case", () => {
     assert.deepEqual(

@@ -4,6 +4,7 @@ import { HEADER } from "../../../agent/attest/tdx/quote.ts";
 import type { TdxInput } from "../../../agent/attest/tdx/verify.ts";
 import { failures } from "../../../agent/attest/verdict.ts";
 import { defaultTcbInfo, FMSPC, IntelCa, newKey, OLD_TCB, pem, PPID, SERIAL } from "../../twin/intel-ca.ts";
+import { eventLog } from "./ccel.ts";
 import { appraise, bytesOf, ca, COLLATERAL, crypto, twinPolicy } from "./twin.ts";
 
 describe("TDX: attacks", () => {
@@ -70,6 +71,25 @@ describe("TDX: attacks", () => {
       assert.equal(counted.signatures, 0);
     });
 
+  it("brief: no event log is replayed after a cheap predicate failed", async () => {
+    const replayed = {
+      policy: twinPolicy({ eventLog: "replay" }),
+      eventLog: eventLog({ index: 1, type: 0xd, data: "x".repeat(1000) }),
+    };
+    const quote = ca.quote({ td: { reportData: bytesOf(1, 64) } });
+    for (const [brief, digests] of [
+      [true, false],
+      [false, true],
+    ] as const) {
+      const counted = counting();
+      const verdict = await appraise(quote, { crypto: counted.crypto, brief, ...replayed });
+      assert.ok(failures(verdict).includes("tdx.td.report-data"));
+      assert.equal(verdict.notEvaluated.includes("tdx.event-log.replay"), brief);
+      assert.equal(counted.digests > 0, digests);
+      assert.equal(counted.signatures > 0, digests);
+    }
+  });
+
   it("brief: of a known platform not even the quote's signature is verified where the collateral fails", async () => {
     const counted = counting();
     const memo = new TdxMemo(counted.crypto);
@@ -91,11 +111,15 @@ describe("TDX: attacks", () => {
   });
 });
 
-function counting(): { readonly crypto: TdxInput["crypto"]; signatures: number } {
+function counting(): { readonly crypto: TdxInput["crypto"]; signatures: number; digests: number } {
   const counted = {
     signatures: 0,
+    digests: 0,
     crypto: {
-      digest: (...given) => crypto.digest(...given),
+      digest: (...given) => {
+        counted.digests++;
+        return crypto.digest(...given);
+      },
       verify: (...given) => {
         counted.signatures++;
         return crypto.verify(...given);

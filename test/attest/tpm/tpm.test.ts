@@ -7,6 +7,7 @@ import { parseRsaSignature, parseTpmQuote } from "../../../agent/attest/tpm/form
 import { tpmPolicy, type TpmPolicy } from "../../../agent/attest/tpm/policy.ts";
 import {
   checkTpm,
+  checkTpmSignature,
   TPM_PREDICATES,
   type TpmCode,
   type TpmEvidence,
@@ -45,10 +46,18 @@ async function appraise(
   const checks = new Checks<TpmCode>();
   const evidence = { ...tpm.quote(options), pcrs: tpm.pcrs, ...change.evidence };
   const attestationKey = change.attestationKey ?? tpm.spki;
-  await checkTpm(checks, crypto, evidence, change.policy ?? policyOf(), { attestationKey, nonce: NONCE });
+  const signed = await checkTpm(checks, crypto, evidence, change.policy ?? policyOf(), NONCE);
+  if (signed !== undefined) await checkTpmSignature(checks, crypto, signed, attestationKey);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of a constant
   return checks.verdict("tpm", Object.keys(TPM_PREDICATES) as TpmCode[], {});
 }
+
+/** The predicate of the PCRs, of a quote that is accepted. */
+const pcrsOf = async (pcrs: TpmPolicy["pcrs"]) => {
+  const { accepted, predicates } = await appraise({}, { policy: { bank: "sha256", pcrs } });
+  assert.equal(accepted, true);
+  return predicates.find(({ code }) => code === "tpm.pcrs");
+};
 
 describe("TPM quotes", () => {
   it("what the policy names is accepted", async () => {
@@ -126,6 +135,26 @@ describe("TPM quotes", () => {
     assert.deepEqual(failures(await appraise({}, { policy, evidence: { pcrs } })), ["tpm.quote.digest"]);
   });
 
+  it("why a PCR is not looked at stands in the verdict; where none is, nothing held", async () => {
+    const loader = { unchecked: "the boot loader changes" };
+    const kernel = { unchecked: "the kernel is another test's" };
+    const some = await pcrsOf({ ...policyOf().pcrs, 4: loader, 5: loader, 11: kernel });
+    assert.deepEqual(some, {
+      code: "tpm.pcrs",
+      ok: true,
+      expected: "values of the policy",
+      found:
+        "values of the policy; not checked: PCR 4, PCR 5 (the boot loader changes), PCR 11 (the kernel is another test's)",
+    });
+    const none = await pcrsOf(Object.fromEntries(PCRS.map((pcr) => [pcr, pcr === 11 ? kernel : loader])));
+    assert.equal(none?.expected, "not checked");
+    assert.equal(
+      none.unchecked,
+      "PCR 0, PCR 1, PCR 2, PCR 3, PCR 4, PCR 5, PCR 6, PCR 7: the boot loader changes; PCR 11: the kernel is another test's",
+    );
+    assert.ok(none.found.endsWith(`PCR 11 ${hex(tpm.pcrs.get(11) ?? assert.fail("no PCR 11"))}`));
+  });
+
   it("a PCR whose value is missing or short", async () => {
     const pcrs = new Map(tpm.pcrs);
     pcrs.delete(11);
@@ -189,17 +218,12 @@ describe("TPM quotes", () => {
     const policy = policyOf([...pcrs.keys()], pcrs);
     const nonce = new TextEncoder().encode("challenge");
     const checks = new Checks<TpmCode>();
-    const parsed = await checkTpm(checks, crypto, { quote, signature, pcrs }, policy, {
-      attestationKey,
-      nonce,
-    });
+    const signed = await checkTpm(checks, crypto, { quote, signature, pcrs }, policy, nonce);
+    assert.equal(signed?.quote.resetCount, 3);
+    await checkTpmSignature(checks, crypto, signed, attestationKey);
     assert.deepEqual(failures(checks.verdict("tpm", [], {})), []);
-    assert.equal(parsed?.resetCount, 3);
     const fewer = new Checks<TpmCode>();
-    await checkTpm(fewer, crypto, { quote, signature, pcrs }, policyOf([0, 1], pcrs), {
-      attestationKey,
-      nonce,
-    });
+    await checkTpm(fewer, crypto, { quote, signature, pcrs }, policyOf([0, 1], pcrs), nonce);
     assert.deepEqual(failures(fewer.verdict("tpm", [], {})), ["tpm.quote.selection", "tpm.quote.digest"]);
   });
 
