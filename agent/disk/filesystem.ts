@@ -5,49 +5,18 @@
  * where the file system is marked as faulty, repairs only what it can repair without losing data; anything more ends in
  * FILESYSTEM_DAMAGED. Never `-y`. At run time an error makes the file system read-only (errors=remount-ro).
  */
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 
 import { errnoName } from "../../native/libc.ts";
 import { mount, unmount } from "../../native/mount.ts";
 import { type Code, SealetError } from "../error.ts";
 import { DATA_SECTOR_BYTES } from "./layout.ts";
+import { layMarks, type Mark } from "./mark.ts";
+import { runProgram } from "./program.ts";
 
 const MKFS = "/usr/sbin/mkfs.ext4";
 const FSCK = "/usr/sbin/e2fsck";
-
-interface Ended {
-  readonly status: number;
-  readonly output: string;
-}
-
-async function run(program: string, args: readonly string[], signal: AbortSignal): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    execFile(program, args, { env: {}, signal, encoding: "latin1" }, (error, stdout, stderr) => {
-      const output = `${stdout}${stderr}`.trim().slice(-500);
-      if (error === null) resolve({ status: 0, output });
-      else if (typeof error.code === "number") resolve({ status: error.code, output });
-      else if (signal.aborted)
-        reject(new SealetError("CANCELLED", `${program} was stopped.`, { cause: error }));
-      else
-        reject(
-          new SealetError("NATIVE_FAILED", `${program} can't be run: ${error.message}`, { cause: error }),
-        );
-    });
-  });
-}
-
-/** What the file system says of itself: old data under a fresh header shows by it. */
-export interface Mark {
-  readonly uuid: string;
-  readonly epoch: bigint;
-}
-
-/** In the file system. */
-const MARK = "lib/sealet/epoch";
-const MARK_TEXT = /^sealet 1 ([0-9a-f-]{36}) (\d{1,19})\n$/;
-const textOf = ({ uuid, epoch }: Mark) => `sealet 1 ${uuid} ${epoch}\n`;
 
 /**
  * A new file system that has the mark in it, and nothing else. The device reads as zeros: nothing is written to make it
@@ -62,9 +31,8 @@ export async function makeFileSystem(
 ): Promise<void> {
   const seed = await mkdtemp(join(runtime, "seed-"));
   try {
-    await mkdir(join(seed, dirname(MARK)), { recursive: true, mode: 0o755 });
-    await writeFile(join(seed, MARK), textOf(mark), { mode: 0o600 });
-    const { status, output } = await run(
+    await layMarks(seed, mark);
+    const { status, output } = await runProgram(
       MKFS,
       [
         ["-q", "-F", "-b", String(DATA_SECTOR_BYTES), "-U", mark.uuid, "-L", "sealet", "-m", "1"],
@@ -84,7 +52,7 @@ const FSCK_CODES: Readonly<Record<number, Code>> = { 8: "DISK_IO", 32: "CANCELLE
 
 /** @throws FILESYSTEM_DAMAGED, DISK_IO */
 async function checkFileSystem(path: string, signal: AbortSignal): Promise<void> {
-  const { status, output } = await run(FSCK, ["-p", path], signal);
+  const { status, output } = await runProgram(FSCK, ["-p", path], signal);
   if (FSCK_OK.some((ok) => ok === status)) return;
   throw new SealetError(
     FSCK_CODES[status] ?? "FILESYSTEM_DAMAGED",
@@ -152,28 +120,3 @@ export async function mountPoints(number: string): Promise<readonly MountPoint[]
 }
 
 const unescape = (octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
-
-/** @throws FILESYSTEM_DAMAGED there is none */
-export async function readMark(mountPoint: string): Promise<Mark> {
-  const text = await readFile(join(mountPoint, MARK), "latin1").catch((cause: unknown) => {
-    throw new SealetError("FILESYSTEM_DAMAGED", "The file system's own epoch can't be read.", { cause });
-  });
-  const [, uuid, epoch] = MARK_TEXT.exec(text) ?? [];
-  if (uuid === undefined || epoch === undefined) {
-    throw new SealetError("FILESYSTEM_DAMAGED", "The file system's own epoch is not one that sealet writes.");
-  }
-  return { uuid, epoch: BigInt(epoch) };
-}
-
-/** Durable when it returns. */
-export async function writeMark(mountPoint: string, mark: Mark): Promise<void> {
-  const path = join(mountPoint, MARK);
-  try {
-    await writeFile(`${path}.new`, textOf(mark), { mode: 0o600, flush: true });
-    await rename(`${path}.new`, path);
-    await using folder = await open(dirname(path), "r");
-    await folder.sync();
-  } catch (cause) {
-    throw new SealetError("DISK_IO", "The file system's own epoch can't be written.", { cause });
-  }
-}

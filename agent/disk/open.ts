@@ -6,8 +6,9 @@ import { type Device, findDevice } from "../../native/device-mapper.ts";
 import { sealedMemoryFile } from "../../native/memfd.ts";
 import { SealetError } from "../error.ts";
 import { BlockDevice } from "./device.ts";
-import { mountPoints, readMark, stageFileSystem, unmountFileSystem, writeMark } from "./filesystem.ts";
+import { mountPoints, stageFileSystem, unmountFileSystem } from "./filesystem.ts";
 import { RECORD_OFFSETS } from "./layout.ts";
+import { readMark, writeMark } from "./mark.ts";
 import { blockOf, checkMac, encodeRecord, type SealRecord, slotOf, type StoredRecord } from "./record.ts";
 import { closeStack, openCrypt, openTop, readProgress, resumeStack, type StackOptions } from "./stack.ts";
 
@@ -68,7 +69,7 @@ async function writeEpoch({ stack, record, header, keys, staging, signal }: Open
   if (mark.uuid !== record.uuid || (mark.epoch !== record.epoch && mark.epoch !== record.epoch + 1n)) {
     throw new SealetError("DISK_ROLLED_BACK", "The data on the disk is of another time than its header.", {
       expected: `${record.uuid}, epoch ${record.epoch}`,
-      found: `${mark.uuid}, epoch ${mark.epoch}`,
+      found: `${mark.uuid}, epoch ${mark.epoch}${mark.alone ? ", and a torn one" : ""}`,
     });
   }
   const epoch = keys.nextEpoch;

@@ -258,7 +258,7 @@ export async function isOurs(name: string, disk: string): Promise<boolean> {
 
 /**
  * From the top down, by device mapper alone, so that what was left half-made goes too; what is not there is not missed.
- * With dm-crypt's device the volume key leaves the kernel.
+ * With dm-crypt's device its copy of the volume key is gone; for the keyring's see `suspendStack`.
  * @throws DISK_BUSY the file system is mounted, or a program has the device open
  */
 export async function closeStack({ name, number }: StackOptions): Promise<void> {
@@ -294,12 +294,34 @@ export async function resumeStack(options: StackOptions, header: MemoryFile, dis
   await resumeDevice(top);
 }
 
-/** Input and output stop, and the volume key leaves the kernel. Open files stay; they wait for `resumeStack`. */
+/**
+ * Input and output stop, and the volume key leaves dm-crypt, also where the file system can't be brought to rest. Open
+ * files stay; they wait for `resumeStack`. What this does not do: libcryptsetup handed the key over as a logon key in the
+ * keyring of the thread that it ran on, and there it stays until that thread ends. So the key has left the kernel
+ * wholly only when this process ended. And device mapper waits for what is in flight: a disk that never answers, not even
+ * with an error, keeps the key in dm-crypt.
+ */
 export async function suspendStack(name: string): Promise<void> {
   const { top, crypt } = names(name);
-  if ((await findDevice(top))?.suspended === false) await suspendDevice(top, true);
-  if ((await findDevice(crypt))?.suspended === false) {
-    await suspendDevice(crypt, false);
-    await sendMessage(crypt, "key wipe");
+  try {
+    if ((await findDevice(top))?.suspended === false) await suspendTop(top);
+  } finally {
+    await wipeKey(crypt);
   }
+}
+
+/** A disk that fails (EIO), or a file system that is being unmounted (EINVAL), can't be frozen. */
+async function suspendTop(top: string): Promise<void> {
+  try {
+    await suspendDevice(top, true);
+  } catch {
+    await suspendDevice(top, false);
+  }
+}
+
+async function wipeKey(crypt: string): Promise<void> {
+  const device = await findDevice(crypt);
+  if (device === undefined) return;
+  if (!device.suspended) await suspendDevice(crypt, false);
+  await sendMessage(crypt, "key wipe");
 }

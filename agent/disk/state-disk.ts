@@ -229,17 +229,25 @@ export class StateDisk {
     return `${top.path} at ${mountPoint}`;
   }
 
-  /** Unmounts and closes: the volume key leaves the kernel. Does nothing to a closed disk. @throws DISK_BUSY */
+  /**
+   * Unmounts and closes, a suspended disk too where nothing of it is mounted any more; the volume key leaves dm-crypt, and
+   * the kernel when this process ends (see `suspendStack`). Does nothing to a closed disk.
+   * @throws DISK_BUSY a program uses it, or it is suspended and mounted
+   */
   async close(_signal: AbortSignal): Promise<void> {
     const top = await findDevice(this.#name);
-    if (top?.suspended === true) throw new SealetError("DISK_BUSY", "The state disk is suspended.");
-    if (top !== undefined) {
-      for (const { path } of (await mountPoints(top.number)).toReversed()) await unmountFileSystem(path);
+    const points = top === undefined ? [] : await mountPoints(top.number);
+    if (top?.suspended === true && points.length > 0) {
+      throw new SealetError("DISK_BUSY", "The state disk is suspended."); // unmounting would wait for its key
     }
+    for (const { path } of points.toReversed()) await unmountFileSystem(path);
     await closeStack(this.#stack(""));
   }
 
-  /** The last resort: input and output stop and the volume key leaves the kernel, whoever still has files open. */
+  /**
+   * The last resort: input and output stop and the volume key leaves dm-crypt, whoever still has files open, also where
+   * the disk fails; the kernel when this process ends (see `suspendStack`).
+   */
   async suspend(): Promise<void> {
     await suspendStack(this.#name);
   }

@@ -2,7 +2,8 @@
  * containerd and kubelet of this node: configured, started and stopped. Nothing else starts them: their units are wanted
  * by no target.
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { EnrolResponse } from "../api/gen/sealet.ts";
 import { readAhead } from "../../native/read-ahead.ts";
 import { pem } from "../crypto/pem.ts";
@@ -34,6 +35,15 @@ const FOLDERS = [
   [PLACES.containerd, 0o700],
   [PLACES.cniState, 0o700],
 ] as const;
+
+/** With these modes whatever the agent's umask, which its unit sets to 0077. @param root of the node's files */
+export function makeFolders(root = "/"): void {
+  for (const [folder, mode] of FOLDERS) {
+    const path = join(root, folder);
+    mkdirSync(path, { recursive: true, mode });
+    chmodSync(path, mode);
+  }
+}
 
 /** systemd-resolved's own list of servers, where it runs: the stub at 127.0.0.53 is not reachable from a pod. */
 const RESOLV_CONF = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
@@ -80,7 +90,7 @@ export async function startKubernetes(
   services: Services,
   signal: AbortSignal,
 ): Promise<string> {
-  for (const [path, mode] of FOLDERS) mkdirSync(path, { recursive: true, mode });
+  makeFolders();
   const changed = writeConfiguration(enrolment);
   const containerd = services.start(CONTAINERD, signal);
   // Ordered by systemd: kubelet's unit wants containerd's, and comes after it. One that an earlier agent of this boot

@@ -126,13 +126,32 @@ describe("state disk's file system", function () {
     assert.equal((await agent(disk).inspect(SIGNAL)).facts.epoch, 2n);
   });
 
-  it("I5 without its epoch is refused", async () => {
+  for (const slot of [0, 1]) {
+    it(`I5 without one of its two epochs (${slot}) is refused`, async () => {
+      using disk = new TestDisk();
+      const state = await boot(disk, 1n);
+      await state.mount(SIGNAL);
+      execFileSync("/usr/bin/rm", [`/run/state/lib/sealet/epoch.${slot}`]);
+      await state.close(SIGNAL);
+      await assert.rejects(boot(disk, 2n), { code: "FILESYSTEM_DAMAGED" });
+      assert.equal(await top(), "none");
+    });
+  }
+
+  it("I5 I10 with its newer epoch torn: the one before counts, for the record of its time only", async () => {
     using disk = new TestDisk();
-    const state = await boot(disk, 1n);
+    await (await boot(disk, 1n)).close(SIGNAL);
+    const slot = disk.read(3 * 2 ** 20, 4096);
+    const state = await boot(disk, 2n);
     await state.mount(SIGNAL);
-    execFileSync("/usr/bin/rm", ["/run/state/lib/sealet/epoch"]);
+    const path = "/run/state/lib/sealet/epoch.0";
+    writeFileSync(path, readFileSync(path).fill(0x39, 48, 52), { flag: "r+" });
     await state.close(SIGNAL);
-    await assert.rejects(boot(disk, 2n), { code: "FILESYSTEM_DAMAGED" });
+    await assert.rejects(boot(disk, 3n), { code: "DISK_ROLLED_BACK", found: /epoch 1, and a torn one$/u });
     assert.equal(await top(), "none");
+    disk.write(3 * 2 ** 20, slot);
+    const again = await boot(disk, 2n); // as after a cut between mark and record
+    await again.close(SIGNAL);
+    await (await boot(disk, 3n)).close(SIGNAL);
   });
 });
