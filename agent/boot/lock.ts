@@ -1,5 +1,5 @@
 /**
- * Takes the node out of service, fail closed: no pod runs on and the volume key leaves the kernel. For a lost lease, a
+ * Takes the node out of service, fail closed: no pod runs on and the volume key leaves dm-crypt. For a lost lease, a
  * boot that failed with an open disk, and a machine that goes down.
  *
  * INVARIANT: whatever hangs or fails on the way, it ends with the disk closed or suspended; it never throws.

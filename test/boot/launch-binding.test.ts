@@ -15,9 +15,10 @@ const evidence = (tee: string, report: Uint8Array): Evidence => ({
 const quote = () => Buffer.from(vector("dcap-qvl/sample/tdx_quote"));
 const refused = (found: string) => ({ code: "INITDATA_INVALID", expected: found });
 
+const snp = (hostData: Buffer) => evidence("sev-snp", signReport({ product: "Genoa", hostData }, vcek));
+
 describe("initdata and the launch", () => {
   const mine = initdataDigests(Buffer.from("mine"));
-  const snp = (hostData: Buffer) => evidence("sev-snp", signReport({ product: "Genoa", hostData }, vcek));
   /** MRCONFIGID in the TD's body behind the quote's header. */
   const CONFIG_ID = 48 + 184;
 

@@ -77,7 +77,7 @@ export async function startTestKms(options: KmsOptions): Promise<TestKms> {
     await until(server, async () => (await sealet("nodes", "list")) !== undefined, 20);
   };
   const applyPolicy = async (policy: Policy) => {
-    writeFileSync(at("policy.json"), JSON.stringify(policy, undefined, 2));
+    writeFileSync(at("policy.json"), JSON.stringify({ ...policy, cluster: options.cluster }, undefined, 2));
     await sealet("policy", "sign", at("policy.json"), "--out", at("policy.dsse"));
     await sealet("policy", "apply", at("policy.dsse"));
   };
