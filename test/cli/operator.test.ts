@@ -50,7 +50,7 @@ describe("Operators' commands", () => {
     parts.push("--endpoint", "kms.example.org:7443", "--listen", listen, "--lease-seconds", "60");
     const init = await sealet("kms", "init", ...parts);
     assert.equal(init.exit, EXIT.OK, init.err);
-    assert.match(init.err, /Keep root\.key safe/);
+    assert.match(init.err, /Back this whole directory up/);
     writeFileSync(at("policy.json"), JSON.stringify(policyVersion(3)));
     await open();
     process.env["SEALET_KMS_SOCKET"] = kms.socket;

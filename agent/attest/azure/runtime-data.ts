@@ -111,7 +111,10 @@ const RSA_ALGORITHM = Uint8Array.from([0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86,
 const BITS = { minimum: 2048, maximum: 4096 } as const;
 const EXPONENT = Uint8Array.of(1, 0, 1);
 
-/** Bounded, for the key is the host's until the hardware's word is verified: its cost is what it chooses. RFC 8017 §A.1.1 in RFC 5280's SubjectPublicKeyInfo. */
+/**
+ * RFC 8017 §A.1.1 in RFC 5280's SubjectPublicKeyInfo. Bounded: until the hardware's word is verified the key is the
+ * host's, and what it costs is the host's to choose.
+ */
 function rsaSpki(modulus: Uint8Array, exponent: Uint8Array, what: string): Uint8Array {
   const bits = 8 * modulus.length;
   if (bits < BITS.minimum || bits > BITS.maximum || (modulus[0] ?? 0) < 0x80)

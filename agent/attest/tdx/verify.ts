@@ -95,7 +95,10 @@ export async function verifyTdx(input: TdxInput): Promise<Verdict> {
   }));
 }
 
-/** Cheap predicates come first, then the event log; the quote's own signature, the only one that is new each time, is the last. */
+/**
+ * Cheap predicates come first, then the event log; the quote's own signature, the only one that is new each time, is
+ * the last.
+ */
 async function verifyQuote(checks: TdxChecks, quote: Quote, input: TdxInput, read: Read): Promise<void> {
   const { policy, crypto, at, brief } = input;
   read.quote = quote;
