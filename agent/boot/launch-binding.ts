@@ -3,6 +3,7 @@
  * host could give a machine that was launched for one KMS the pin and endpoints of another.
  */
 import type { Evidence } from "../api/gen/sealet.ts";
+import { equalBytes, hex, isZero } from "../attest/bytes.ts";
 import { attempt } from "../attest/malformed.ts";
 import { REPORT } from "../attest/snp/report.ts";
 import { parseQuote } from "../attest/tdx/quote.ts";
@@ -22,10 +23,10 @@ export function demandBound({ tee, report }: Evidence, { sha256, sha384 }: Initd
   // evidence that can't be read is refused by whoever judges it
   if (!bound.ok || bound.value === undefined) return;
   const { found, expected } = bound.value;
-  if (found.every((byte) => byte === 0) || expected.equals(found)) return;
+  if (isZero(found) || equalBytes(expected, found)) return;
   throw new SealetError("INITDATA_INVALID", "This machine was launched for another initdata", {
     predicate: "initdata",
-    expected: Buffer.from(found).toString("hex"),
-    found: expected.toString("hex"),
+    expected: hex(found),
+    found: hex(expected),
   });
 }

@@ -6,7 +6,7 @@
  * while later its agent ends, so that the next one tries again from the beginning. When only this program stops,
  * everything is left as it is for the next one.
  */
-import { type Code, SealetError, asSealetError, reasonOf } from "../error.ts";
+import { type Code, SealetError, asSealetError } from "../error.ts";
 import type { Clock } from "./clock.ts";
 import type { Event, Journal } from "./journal.ts";
 import { LeaseKeeper } from "./lease.ts";
@@ -187,13 +187,8 @@ export class Node<Keys extends Unsealed> {
     const before = this.facts.session;
     if (before === undefined) return;
     const now = { ...before, ...heldFrom(lease, clock), evidenceSha256: lease.evidenceSha256 };
+    session.write(now);
     this.facts.session = now;
-    try {
-      session.write(now);
-    } catch (thrown) {
-      // the next agent takes the lease for one that ends earlier, which is safe
-      this.#note(`The renewed lease is not kept for another agent: ${reasonOf(thrown)}`);
-    }
   }
 
   async #lostAndPatient(): Promise<undefined> {

@@ -37,10 +37,15 @@ export class SessionFile {
     }
   }
 
+  /** Where /run can't be written the one of before stays, or none: its lease ends sooner, or keys are asked for again. */
   write(session: Session): void {
     const next = `${this.#path}.next`;
-    writeFileSync(next, JSON.stringify(session), { mode: 0o600 });
-    renameSync(next, this.#path);
+    try {
+      writeFileSync(next, JSON.stringify(session), { mode: 0o600 });
+      renameSync(next, this.#path);
+    } catch {
+      // Neither may keep this agent from serving, nor from locking.
+    }
   }
 
   remove(): void {

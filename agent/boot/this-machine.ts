@@ -1,5 +1,6 @@
 /** The machine that the agent runs on: the real parts, in the shape that the boot sequence wants. */
 import type { Disk, Evidence } from "../api/gen/sealet.ts";
+import { hex } from "../attest/bytes.ts";
 import { evidenceReportData } from "../attest/report-data.ts";
 import { REPORT } from "../attest/snp/report.ts";
 import { parseQuote } from "../attest/tdx/quote.ts";
@@ -71,7 +72,7 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     const { initdata, digests } = this.#configuration;
     const { cluster, node, claimed, stateDisk } = initdata;
     this.#disk = this.#diskOf(stateDisk, cluster, node);
-    return { cluster, node, role: claimed.role, initdataSha256: digests.sha256.toString("hex") };
+    return { cluster, node, role: claimed.role, initdataSha256: hex(digests.sha256) };
   }
 
   async detect(): Promise<Tee> {
@@ -205,8 +206,4 @@ export class ThisMachine implements Machine<NodeUnsealed> {
 function need<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new SealetError("NOT_SERVING", `There is no ${what} yet`);
   return value;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
 }

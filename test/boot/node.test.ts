@@ -1,6 +1,6 @@
 /** The whole of a node's boot over a machine in memory: what it promises, whatever fails and whenever it is killed. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Journal } from "../../agent/boot/journal.ts";
@@ -313,6 +313,23 @@ describe("I10 an agent that is killed while it locks", () => {
       assert.ok(!machine.effects.includes("unseal") && !machine.effects.includes("attest"));
       await second.end();
     });
+});
+
+describe("a /run that can't be written any more", () => {
+  it("keeps no node from renewing its lease, and none from locking", async () => {
+    const machine = new FakeMachine();
+    const agent = start(machine);
+    await clock.until(is(agent, "serving"));
+    mkdirSync(join(run, "session.json.next"));
+    await clock.until(() => machine.effects.filter((effect) => effect === "renew").length >= 3, 1_000_000);
+    assert.equal(agent.node.state.state, "serving");
+    machine.before = (operation) => {
+      if (operation === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
+    };
+    await clock.until(() => !machine.open, 400_000);
+    assert.equal(machine.kubelet, "stopped");
+    await agent.end();
+  });
 });
 
 describe("initdata that another takes the place of", () => {
