@@ -10,7 +10,11 @@ import type { TdxCollateral } from "../attest/tdx/verify.ts";
 import { SealetError, reasonOf } from "../error.ts";
 import { readBytes } from "./files.ts";
 
-/** Of each part the later path's wins; no path takes away what another one has. @param operator whose bundles count: SubjectPublicKeyInfo, DER @throws USAGE, CONFIG_INVALID, ... */
+/**
+ * Of each part the later path's wins; no path takes away what another one has.
+ * @param operator whose bundles count: SubjectPublicKeyInfo, DER
+ * @throws USAGE, CONFIG_INVALID, ...
+ */
 export async function readCollateral(paths: readonly string[], operator?: Uint8Array): Promise<Collateral> {
   let collateral: Collateral = { snp: {} };
   for (const path of paths) collateral = merge(collateral, await readPath(path, operator));

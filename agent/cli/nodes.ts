@@ -103,7 +103,7 @@ async function enrolNode(name: string, options: AddOptions, method: EnrolMethod)
     const { name: cluster, endpoints, kmsSpkiSha256: spkiSha256 } = await ask(METHOD.getCluster, {});
     const serial = randomBytes(16).toString("hex");
     const created = new Date().toISOString();
-    const { nodes } = await ask(METHOD.listNodes, {});
+    const { nodes } = method === "reissueNode" ? await ask(METHOD.listNodes, {}) : { nodes: [] };
     const role = options.role ?? nodes.find((node) => node.name === name)?.role ?? "worker";
     const payload = Buffer.from(JSON.stringify({ cluster, node: name, role, serial, created }));
     parseEnrolment(payload);

@@ -16,7 +16,7 @@ import type {
 } from "../api/gen/sealet.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { type NodeRecord, isLive } from "./record.ts";
-import { cut } from "./recorder.ts";
+import { wordsOf } from "./recorder.ts";
 import { type OperatorKeys, openEnrolment, openPolicy, sha256Hex } from "./signed-file.ts";
 import type { Outcome, State, Store } from "./store.ts";
 import type { Verifier } from "./verifier.ts";
@@ -201,14 +201,8 @@ export class OperatorService {
       return await handle();
     } catch (thrown) {
       const error = asSealetError(thrown);
-      const { code, message, predicate, expected, found } = error;
-      const detail = {
-        request,
-        message: cut(message),
-        predicate,
-        expected: cut(expected),
-        found: cut(found),
-      };
+      const { code } = error;
+      const detail = { request, ...wordsOf(error) };
       await this.#parts.store.audit({ action: "operator-refusal", node: node.slice(0, 256), code, detail });
       throw error;
     }

@@ -32,8 +32,11 @@ const UNDECIDED: ReadonlySet<Code> = new Set<Code>(["KMS_BUSY", "AUDIT_FAILED"])
 /** A sender's own words stand in a refusal: an entry holds this much of each. */
 const MAX_WORDS = 1024;
 
-export function cut(words: string | undefined): string | undefined {
-  return words?.slice(0, MAX_WORDS);
+const cut = (words: string | undefined) => words?.slice(0, MAX_WORDS);
+
+/** What an entry says of an error. */
+export function wordsOf({ message, predicate, expected, found }: SealetError) {
+  return { message: cut(message), predicate, expected: cut(expected), found: cut(found) };
 }
 
 export class Recorder {
@@ -84,13 +87,11 @@ export class Recorder {
   }
 
   #refusal({ request, node, detail }: Trace, error: SealetError): Promise<void> {
-    const { code, predicate } = error;
-    const why = {
-      message: cut(error.message),
-      predicate,
-      expected: cut(error.expected),
-      found: cut(error.found),
-    };
-    return this.#store.audit({ action: "refusal", node, code, detail: { request, ...detail, ...why } });
+    return this.#store.audit({
+      action: "refusal",
+      node,
+      code: error.code,
+      detail: { request, ...detail, ...wordsOf(error) },
+    });
   }
 }

@@ -31,13 +31,7 @@ describe("KMS connection", () => {
   });
 
   const options = (changes: Partial<KmsConnectionOptions>): KmsConnectionOptions => ({
-    endpoints: [cluster.kms.address],
-    spkiSha256: cluster.kms.spkiSha256,
-    identity: machine.identity,
-    tee: "sev-snp",
-    agentVersion: "test",
-    evidence: twinEvidence(initdata),
-    callTimeoutMs: 5000,
+    ...machine.options,
     ...changes,
   });
   const unseal = (connection: KmsConnection, signal: AbortSignal = never) =>

@@ -11,7 +11,12 @@ import { type Policy, POLICY_PAYLOAD_TYPE } from "../../agent/attest/policy.ts";
 import { ENROLMENT_TYPE } from "../../agent/config/enrolment.ts";
 import { type Initdata, buildInitdata, initdataDigests, parseInitdata } from "../../agent/config/initdata.ts";
 import { attestVerifier } from "../../agent/kms/attest-verifier.ts";
-import { type EvidenceSource, KmsConnection, type Unsealed } from "../../agent/kms/client.ts";
+import {
+  type EvidenceSource,
+  KmsConnection,
+  type KmsConnectionOptions,
+  type Unsealed,
+} from "../../agent/kms/client.ts";
 import { type Setup, createDirectory } from "../../agent/kms/directory.ts";
 import { type TlsIdentity, createIdentity } from "../../agent/kms/identity.ts";
 import { type Kms, startKms } from "../../agent/kms/server.ts";
@@ -144,13 +149,15 @@ export class Machine implements Disposable {
   readonly initdata: Initdata;
   readonly identity: TlsIdentity;
   readonly connection: KmsConnection;
+  /** Those of its connection, for others like it. */
+  readonly options: KmsConnectionOptions;
   /** The disk as the next unsealing will describe it. */
   disk: DiskFacts = blank();
 
   constructor(address: string, document: Buffer, identity: TlsIdentity, evidence?: EvidenceSource) {
     this.initdata = parseInitdata(document);
     this.identity = identity;
-    this.connection = new KmsConnection({
+    this.options = {
       endpoints: [address],
       spkiSha256: this.initdata.kms.spkiSha256,
       identity,
@@ -158,7 +165,8 @@ export class Machine implements Disposable {
       agentVersion: "0.0.0-test",
       evidence: evidence ?? twinEvidence(document),
       callTimeoutMs: 5000,
-    });
+    };
+    this.connection = new KmsConnection(this.options);
   }
 
   static boot({ kms }: Cluster, document: Buffer, evidence?: EvidenceSource): Promise<Machine> {

@@ -9,7 +9,7 @@ import { LeaseKeeper } from "../../agent/boot/lease.ts";
 import { openDirectory } from "../../agent/kms/directory.ts";
 import { TLS_OPTIONS } from "../../agent/kms/channel.ts";
 import { KmsConnection } from "../../agent/kms/client.ts";
-import { Cluster, Machine, never, twinEvidence } from "./cluster.ts";
+import { Cluster, Machine, never } from "./cluster.ts";
 
 type Damage = (bytes: Buffer) => Uint8Array;
 
@@ -17,13 +17,11 @@ const flipLastBit: Damage = (bytes) => bytes.with(bytes.length - 1, (bytes.at(-1
 
 describe("KMS over a wire that breaks", () => {
   let cluster: Cluster;
-  let initdata: Buffer;
   let machine: Machine;
   let leaseId: string;
   before(async () => {
     cluster = await Cluster.start();
-    initdata = await cluster.addNode("w1");
-    machine = await Machine.boot(cluster, initdata);
+    machine = await Machine.boot(cluster, await cluster.addNode("w1"));
     ({ leaseId } = await machine.start());
   });
   after(async () => {
@@ -31,16 +29,7 @@ describe("KMS over a wire that breaks", () => {
     await cluster[Symbol.asyncDispose]();
   });
 
-  const connectionTo = (...endpoints: string[]) =>
-    new KmsConnection({
-      endpoints,
-      spkiSha256: cluster.kms.spkiSha256,
-      identity: machine.identity,
-      tee: "sev-snp",
-      agentVersion: "test",
-      evidence: twinEvidence(initdata),
-      callTimeoutMs: 5000,
-    });
+  const connectionTo = (...endpoints: string[]) => new KmsConnection({ ...machine.options, endpoints });
 
   const DAMAGES: readonly (readonly [string, Damage])[] = [
     ["a corrupt TLS record", flipLastBit],
