@@ -133,7 +133,7 @@ export interface EarOptions {
 /** @returns the JSON claims set; `submods` has one appraisal, named after the TEE */
 export function toEar(verdict: Verdict, { issuedAt, verifier, policyId, nonce }: EarOptions): Claims {
   const vector = Object.fromEntries(DIMENSIONS.map((dimension) => [dimension, rate(verdict, dimension)]));
-  const worst = Math.max(...Object.values(vector));
+  const ratings = Object.values(vector);
   return {
     eat_profile: EAR_PROFILE,
     iat: issuedAt,
@@ -141,10 +141,11 @@ export function toEar(verdict: Verdict, { issuedAt, verifier, policyId, nonce }:
     ...(nonce === undefined ? {} : { eat_nonce: hex(nonce) }),
     submods: {
       [verdict.tee]: {
-        "ear.status": verdict.accepted
-          ? "affirming"
-          : worst >= AR4SI.contraindicated
-            ? "contraindicated"
+        // never more than its worst dimension: one that the policy leaves unchecked is not affirmed by the others
+        "ear.status": ratings.some((rating) => rating >= AR4SI.contraindicated)
+          ? "contraindicated"
+          : verdict.accepted && ratings.every((rating) => rating === AR4SI.affirming)
+            ? "affirming"
             : "none",
         "ear.trustworthiness-vector": vector,
         "ear.appraisal-policy-ids": [policyId],

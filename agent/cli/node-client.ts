@@ -1,15 +1,16 @@
 /** Calls of an agent: on this machine's unix socket, or over mutual TLS. */
 import { Client, credentials } from "@grpc/grpc-js";
 import { type Event, NodeService } from "../api/gen/sealet.ts";
-import { fromStatus, isOurs, isServiceError } from "../api/status.ts";
-import { SealetError, asSealetError } from "../error.ts";
+import { fromStatus, isServiceError } from "../api/status.ts";
+import { type SealetError, asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
 import type { AgentAddress } from "./agent-address.ts";
 import { readFile } from "./files.ts";
+import { unanswered } from "./unanswered.ts";
 
 export const METHOD = NodeService;
 
-/** @throws SERVICE_FAILED where no agent answers, and the agent's own codes */
+/** @throws SERVICE_FAILED where no agent answers, PERMISSION_DENIED, and the agent's own codes */
 export async function askAgent<Request, Response>(
   address: AgentAddress,
   method: UnaryMethod<Request, Response>,
@@ -18,13 +19,13 @@ export async function askAgent<Request, Response>(
 ): Promise<Response> {
   using client = new AgentClient(address);
   try {
-    return await call(client, method, request, { timeoutMs, unreachable: "NOT_SERVING" });
+    return await call(client, method, request, { timeoutMs, unreachable: "SERVICE_FAILED" });
   } catch (error) {
     throw named(error, address);
   }
 }
 
-/** Each event, until the agent or the signal ends it. @throws SERVICE_FAILED */
+/** Each event, until the agent or the signal ends it. @throws as `askAgent` */
 export async function* watchAgent(
   address: AgentAddress,
   request: { readonly afterSequence: bigint; readonly follow: boolean },
@@ -39,7 +40,7 @@ export async function* watchAgent(
     yield* stream as AsyncIterable<Event>;
   } catch (error) {
     if (!signal.aborted)
-      throw named(isServiceError(error) ? fromStatus(error, "NOT_SERVING") : error, address);
+      throw named(isServiceError(error) ? fromStatus(error, "SERVICE_FAILED") : error, address);
   } finally {
     signal.removeEventListener("abort", cancel);
   }
@@ -60,14 +61,7 @@ class AgentClient extends Client implements Disposable {
   }
 }
 
-/** gRPC's words for nobody there say nothing to a person; what an agent says itself goes through. */
 function named(thrown: unknown, address: AgentAddress): SealetError {
-  const error = asSealetError(thrown);
-  const { cause } = error;
-  if (error.code !== "NOT_SERVING" || (isServiceError(cause) && isOurs(cause))) return error;
-  const why =
-    "socket" in address
-      ? `${address.socket}: sealet.service does not run`
-      : `${address.endpoint} as ${address.node}: ${error.message}`;
-  return new SealetError("SERVICE_FAILED", `No agent answers at ${why}`, { cause });
+  const where = "socket" in address ? address.socket : `${address.endpoint} as ${address.node}`;
+  return unanswered(asSealetError(thrown), where, "sealet.service does not run");
 }

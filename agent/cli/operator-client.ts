@@ -1,14 +1,16 @@
 /** Calls of the KMS's operator service, on its unix socket. */
 import { Client, credentials } from "@grpc/grpc-js";
 import { OperatorService } from "../api/gen/sealet.ts";
+import { asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
+import { unanswered } from "./unanswered.ts";
 
 const LIMITS = { timeoutMs: 10_000, unreachable: "KMS_UNREACHABLE" } as const;
 
 /** The operator service's methods, for `ask`. */
 export const METHOD = OperatorService;
 
-/** @throws KMS_UNREACHABLE, and the KMS's own codes */
+/** @throws KMS_UNREACHABLE, PERMISSION_DENIED, and the KMS's own codes */
 export type Ask = <Request, Response>(
   method: UnaryMethod<Request, Response>,
   request: Request,
@@ -20,7 +22,13 @@ export async function withOperator<T>(socket: string, use: (ask: Ask) => Promise
     "grpc.enable_retries": 0,
   });
   try {
-    return await use((method, request) => call(client, method, request, LIMITS));
+    return await use(async (method, request) => {
+      try {
+        return await call(client, method, request, LIMITS);
+      } catch (error) {
+        throw unanswered(asSealetError(error), socket, "'sealet kms serve' does not run");
+      }
+    });
   } finally {
     client.close();
   }

@@ -116,7 +116,9 @@ export class CollateralClient {
       { path: PATH.pckCrl(ca), url: pckCrl, read: readCrlSpan },
       { path: PATH.rootCrl, url: new URL("/IntelSGXRootCA.der", intelCertificates), read: readCrlSpan },
     ];
-    await Promise.all(parts.map((part) => this.#obtain(part, signal)));
+    // Each to its end: what is to be had is kept, and nothing is written after this returned.
+    const obtained = await Promise.allSettled(parts.map((part) => this.#obtain(part, signal)));
+    for (const part of obtained) if (part.status === "rejected") throw part.reason;
     return readTdx(directory) ?? raise(missing(`collateral for FMSPC ${fmspc}`));
   }
 

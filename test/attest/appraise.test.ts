@@ -307,6 +307,7 @@ describe("EAR", () => {
     const verdict = await appraise(appraisal(nodeCrypto(), { policy }));
     assert.equal(verdict.accepted, true);
     assert.deepEqual(vectorOf(verdict), affirmingBut({ executables: 0 }));
+    assert.equal(appraisalOf(toEar(verdict, options))["ear.status"], "none");
     const td = await appraiseTdx(intel.quote(), { policy: twinPolicy({ mrTd: skip }) });
     assert.equal(td.accepted, true);
     assert.deepEqual(vectorOf(td), affirmingBut({ executables: 0 }));

