@@ -89,7 +89,7 @@ async function readBundle(
   if (operator === undefined)
     throw new SealetError(
       "USAGE",
-      `${path} is a signed bundle: --operator says whose key has to have signed it`,
+      `${path} is a signed bundle: only 'sealet verify' takes it, with --operator for whose key has to have signed it`,
     );
   const [{ openEnvelope }, { COLLATERAL_PAYLOAD_TYPE, parseBundle }, { nodeCrypto }] = await Promise.all([
     import("../attest/dsse.ts"),

@@ -11,9 +11,9 @@ import { join } from "node:path";
 import { errnoName } from "../../native/libc.ts";
 import { mount, unmount } from "../../native/mount.ts";
 import { type Code, SealetError } from "../error.ts";
+import { runSubprocess } from "../subprocess.ts";
 import { DATA_SECTOR_BYTES } from "./layout.ts";
 import { layMarks, type Mark } from "./mark.ts";
-import { runProgram } from "./program.ts";
 
 const MKFS = "/usr/sbin/mkfs.ext4";
 const FSCK = "/usr/sbin/e2fsck";
@@ -32,13 +32,14 @@ export async function makeFileSystem(
   const seed = await mkdtemp(join(runtime, "seed-"));
   try {
     await layMarks(seed, mark);
-    const { status, output } = await runProgram(
+    const { status, output } = await runSubprocess(
       MKFS,
       [
         ["-q", "-F", "-b", String(DATA_SECTOR_BYTES), "-U", mark.uuid, "-L", "sealet", "-m", "1"],
         ["-E", "nodiscard,assume_storage_prezeroed=1,root_owner=0:0", "-d", seed, path],
       ].flat(),
       signal,
+      "NATIVE_FAILED",
     );
     if (status !== 0) throw new SealetError("DISK_IO", `mkfs.ext4 failed with ${status}: ${output}`);
   } finally {
@@ -52,7 +53,7 @@ const FSCK_CODES: Readonly<Record<number, Code>> = { 8: "DISK_IO", 32: "CANCELLE
 
 /** @throws FILESYSTEM_DAMAGED, DISK_IO */
 async function checkFileSystem(path: string, signal: AbortSignal): Promise<void> {
-  const { status, output } = await runProgram(FSCK, ["-p", path], signal);
+  const { status, output } = await runSubprocess(FSCK, ["-p", path], signal, "NATIVE_FAILED");
   if (FSCK_OK.some((ok) => ok === status)) return;
   throw new SealetError(
     FSCK_CODES[status] ?? "FILESYSTEM_DAMAGED",

@@ -1,6 +1,6 @@
 /** systemd, as far as the agent needs it. systemctl speaks to process 1 itself: no message bus has to run. */
 import { SealetError } from "../error.ts";
-import { firstLine, runProgram } from "./program.ts";
+import { runSubprocess } from "../subprocess.ts";
 
 const SYSTEMCTL = "/usr/bin/systemctl";
 
@@ -17,18 +17,20 @@ export interface Services {
 
 /** @param systemctl another program in its place, for tests */
 export function systemd(systemctl = SYSTEMCTL): Services {
+  const run = (args: readonly string[], signal: AbortSignal) =>
+    runSubprocess(systemctl, args, signal, "SERVICE_FAILED");
   const demand = async (args: readonly string[], signal: AbortSignal) => {
-    const ran = await runProgram(systemctl, args, signal);
-    if (ran.code === 0) return;
-    throw new SealetError("SERVICE_FAILED", `systemctl ${args.join(" ")}: ${firstLine(ran)}`);
+    const { status, output } = await run(args, signal);
+    if (status === 0) return;
+    throw new SealetError("SERVICE_FAILED", `systemctl ${args.join(" ")}: ${output.split("\n", 1).join("")}`);
   };
   return {
     start: (unit, signal) => demand(["start", unit], signal),
     restart: (unit, signal) => demand(["restart", unit], signal),
     stop: (units, signal) => demand(["stop", ...units], signal),
     isGoingDown: async (signal) => {
-      const { stdout } = await runProgram(systemctl, ["is-system-running"], signal);
-      return stdout.trim() === "stopping";
+      const { output } = await run(["is-system-running"], signal);
+      return output === "stopping";
     },
   };
 }

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { untilHealthy } from "../../agent/kubelet/health.ts";
 import { type KubernetesApi, tellNode } from "../../agent/kubelet/node-object.ts";
 import { mountsBelow } from "../../agent/kubelet/pods.ts";
-import { runProgram } from "../../agent/kubelet/program.ts";
 import { systemd } from "../../agent/kubelet/systemd.ts";
 import { testCa } from "../api/test-ca.ts";
 
@@ -21,7 +20,7 @@ const listening = (server: Server | HttpsServer) =>
     });
   });
 
-describe("programs", () => {
+describe("systemd", () => {
   let folder: string;
   before(() => (folder = mkdtempSync(join(tmpdir(), "sealet-programs-"))));
   after(() => rmSync(folder, { recursive: true }));
@@ -32,34 +31,18 @@ describe("programs", () => {
     return path;
   };
 
-  it("get no environment, no input and no folder of ours", async () => {
-    process.env["SEALET_TEST_SECRET"] = "c4nary";
-    try {
-      const ran = await runProgram("/usr/bin/env", [], never);
-      assert.equal(ran.stdout, "");
-      assert.equal((await runProgram(program("pwd; cat"), [], never)).stdout, "/\n");
-    } finally {
-      delete process.env["SEALET_TEST_SECRET"];
-    }
-  });
-
-  it("that are not there, or killed, are a service's failure", async () => {
-    await assert.rejects(runProgram("/nonexistent", [], never), { code: "SERVICE_FAILED" });
-    await assert.rejects(runProgram(program("kill -9 $$"), [], never), { code: "SERVICE_FAILED" });
-  });
-
-  it("end with their signal", async () => {
-    const stop = new AbortController();
-    const running = runProgram("/bin/sleep", ["60"], stop.signal);
-    stop.abort();
-    await assert.rejects(running, { code: "CANCELLED" });
-  });
-
   it("systemctl's words stand in the error", async () => {
     const services = systemd(program('echo "Job for $2 failed." >&2; exit 1'));
     await assert.rejects(services.start("kubelet.service", never), {
       code: "SERVICE_FAILED",
       message: "systemctl start kubelet.service: Job for kubelet.service failed.",
+    });
+  });
+
+  it("a systemctl that can't be run is the service's failure", async () => {
+    await assert.rejects(systemd("/nonexistent").restart("a.service", never), { code: "SERVICE_FAILED" });
+    await assert.rejects(systemd(program("kill -9 $$")).stop(["a.service"], never), {
+      code: "SERVICE_FAILED",
     });
   });
 

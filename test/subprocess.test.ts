@@ -1,13 +1,15 @@
-/** Programs on the disk: however much they print, they end by themselves. */
+/** Programs that the agent runs: however much they print, they end by themselves. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { runProgram } from "../../agent/disk/program.ts";
+import { runSubprocess } from "../agent/subprocess.ts";
 
 const NEVER = new AbortController().signal;
-const sh = (script: string, signal = NEVER) => runProgram("/bin/sh", ["-c", script], signal);
+const run = (program: string, args: readonly string[] = [], signal = NEVER) =>
+  runSubprocess(program, args, signal, "NATIVE_FAILED");
+const sh = (script: string, signal = NEVER) => run("/bin/sh", ["-c", script], signal);
 
-describe("disk's programs", () => {
+describe("programs", () => {
   it("that print 2 MiB end by themselves: their status, and the last they said", async () => {
     const much = "head -c 2097152 /dev/zero | tr '\\0' x";
     for (const [script, last] of [
@@ -21,13 +23,18 @@ describe("disk's programs", () => {
     }
   });
 
-  it("get no environment and no input", async () => {
-    assert.deepEqual(await runProgram("/usr/bin/env", [], NEVER), { status: 0, output: "" });
-    assert.deepEqual(await sh("cat"), { status: 0, output: "" });
+  it("get no environment, no input and no folder of ours", async () => {
+    process.env["SEALET_TEST_SECRET"] = "c4nary";
+    try {
+      assert.deepEqual(await run("/usr/bin/env"), { status: 0, output: "" });
+    } finally {
+      delete process.env["SEALET_TEST_SECRET"];
+    }
+    assert.deepEqual(await sh("pwd; cat"), { status: 0, output: "/" });
   });
 
   it("that are not there, or are killed, are told from those that fail", async () => {
-    await assert.rejects(runProgram("/nonexistent", [], NEVER), { code: "NATIVE_FAILED", message: /ENOENT/ });
+    await assert.rejects(run("/nonexistent"), { code: "NATIVE_FAILED", message: /ENOENT/ });
     await assert.rejects(sh("kill -9 $$"), { code: "NATIVE_FAILED", message: /SIGKILL/ });
   });
 
