@@ -13,7 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["agent/boot"],
   ["agent/kms"],
   ["agent/disk", "agent/tee", "agent/kubelet", "agent/collateral"],
-  ["agent/attest", "agent/config", "agent/crypto", "agent/log.ts", "agent/host.ts"],
+  ["agent/attest", "agent/config", "agent/crypto", "agent/api/tls-door.ts", "agent/log.ts", "agent/host.ts"],
   ["native", "agent/api/gen", "agent/api/status.ts", "agent/subprocess.ts"],
   ["agent/error.ts", "agent/version.ts"],
 ];

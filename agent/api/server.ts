@@ -4,14 +4,14 @@
  */
 import { rmSync } from "node:fs";
 import { type Server as NetServer, type Socket, createServer } from "node:net";
-import type { SecureContextOptions } from "node:tls";
+import type { TlsOptions as SecureOptions } from "node:tls";
 import {
   Server,
   ServerCredentials,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { SealetError, asSealetError } from "../error.ts";
+import { SealetError, asSealetError, reasonOf } from "../error.ts";
 import { authorisation } from "./authorisation.ts";
 import { HealthService } from "./gen/health.ts";
 import { ServerReflectionService } from "./gen/reflection.ts";
@@ -19,12 +19,18 @@ import { NodeService } from "./gen/sealet.ts";
 import type { Health } from "./health.ts";
 import { type NodeView, nodeService } from "./node-service.ts";
 import { reflection } from "./reflection.ts";
+import { hangUpOn, openTlsDoor, shutDown } from "./tls-door.ts";
 
 export const SERVED = [
   "sealet.v1.Node",
   "grpc.health.v1.Health",
   "grpc.reflection.v1.ServerReflection",
 ] as const;
+
+/** What control planes and people need; pods reach the port, too. */
+const MAX_CONNECTIONS = 128;
+/** For a call that is being answered; who follows events is cut off. */
+const CLOSE_GRACE_MS = 100;
 
 /** Nothing that is sent here is large. */
 const LIMITS = {
@@ -77,14 +83,16 @@ export async function serveSocket({ path, view, health, peer, onRefused }: Socke
     }
     injector.injectConnection(socket);
   });
+  const hangUp = hangUpOn(listener);
   // A socket that an agent left behind which was killed.
   rmSync(path, { force: true });
   await listen(listener, path);
   return {
     close: async () => {
       const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
-      injector.drain(100);
-      server.forceShutdown();
+      injector.drain(CLOSE_GRACE_MS);
+      await shutDown(server, CLOSE_GRACE_MS);
+      hangUp();
       await closed;
     },
   };
@@ -129,53 +137,36 @@ export interface TlsListener extends Listener {
 
 /** @throws SERVICE_FAILED where the port cannot be bound */
 export async function serveTls({
-  host = "[::]",
+  host = "::",
   port,
   identity,
   view,
   health,
 }: TlsOptions): Promise<TlsListener> {
-  const server = grpcServer(view, health, false);
-  const credentials = new ClusterCredentials(identity);
-  const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, credentials, (error, found) => {
-      if (error === null) resolve(found);
-      else
-        reject(
-          new SealetError("SERVICE_FAILED", `Port ${port} cannot be bound: ${error.message}`, {
-            cause: error,
-          }),
-        );
+  try {
+    const door = await openTlsDoor({
+      grpc: grpcServer(view, health, false),
+      host,
+      port,
+      tls: tlsOf(identity),
+      connections: MAX_CONNECTIONS,
+      perPeer: MAX_CONNECTIONS / 8,
+      graceMs: CLOSE_GRACE_MS,
     });
-  });
-  return {
-    port: bound,
-    update: (renewed) => credentials.update(renewed),
-    close: () => {
-      server.forceShutdown();
-      return Promise.resolve();
-    },
-  };
+    return {
+      port: door.address.port,
+      update: (renewed) => door.update(tlsOf(renewed)),
+      close: () => door.close(),
+    };
+  } catch (cause) {
+    throw new SealetError("SERVICE_FAILED", `Port ${port} cannot be bound: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 /**
- * TLS 1.3 alone, and no connection without a certificate under the cluster's CA: strangers, pods among them, get no
- * further than the handshake.
+ * No connection without a certificate under the cluster's CA: strangers, pods among them, get no further than the
+ * handshake.
  */
-class ClusterCredentials extends ServerCredentials {
-  constructor(identity: TlsIdentity) {
-    super({ requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" }, contextOf(identity));
-  }
-
-  update(identity: TlsIdentity): void {
-    this.updateSecureContextOptions(contextOf(identity));
-  }
-
-  override _equals(other: ServerCredentials): boolean {
-    return this === other;
-  }
-}
-
-function contextOf({ privateKey, certificate, clusterCa }: TlsIdentity): SecureContextOptions {
-  return { key: privateKey, cert: certificate, ca: clusterCa };
+function tlsOf({ privateKey, certificate, clusterCa }: TlsIdentity): SecureOptions {
+  return { key: privateKey, cert: certificate, ca: clusterCa, requestCert: true, rejectUnauthorized: true };
 }

@@ -3,12 +3,10 @@
  * identity (its chain says nothing). For operators: a unix socket that only root may connect to.
  */
 import { chmodSync, rmSync } from "node:fs";
-import { constants } from "node:crypto";
-import type { AddressInfo } from "node:net";
-import { type Server as TlsServer, type TLSSocket, createServer } from "node:tls";
 import { Server, ServerCredentials, type handleUnaryCall, type sendUnaryData } from "@grpc/grpc-js";
 import { KmsService, OperatorService as OperatorDefinition } from "../api/gen/sealet.ts";
 import { toStatus } from "../api/status.ts";
+import { openTlsDoor, shutDown } from "../api/tls-door.ts";
 import { SealetError, reasonOf } from "../error.ts";
 import { TLS_OPTIONS } from "./channel.ts";
 import type { TlsIdentity } from "./identity.ts";
@@ -16,16 +14,14 @@ import type { KeyService } from "./key-service.ts";
 import type { OperatorService } from "./operator-service.ts";
 import { type Peer, readPeer } from "./peer.ts";
 import { MAX_MESSAGE_BYTES } from "./request-form.ts";
-import { peerGroup } from "./throttle.ts";
 
 /** Told of what was no fault of a caller's. */
 export type ReportDefect = (request: string, error: unknown) => void;
 
-/** One peer may have this part of all connections open: half-open ones cost it nothing, and would keep others out. */
+/** One peer may have this part of all connections. */
 const PART_OF_ONE_PEER = 1 / 4;
 /** A signed policy, and room around it; only root sends any. */
 const MAX_OPERATOR_MESSAGE_BYTES = 4 * 1024 * 1024;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 
 const SERVER_OPTIONS = {
@@ -67,46 +63,39 @@ export async function openNodeDoor(
     renew: handle("renew", service.renew.bind(service)),
     release: handle("release", service.release.bind(service)),
   });
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const sockets = new Set<TLSSocket>();
-  const tls = createServer({
-    ...TLS_OPTIONS,
-    key: identity.privateKey,
-    cert: identity.certificate,
-    requestCert: true,
-    // Nodes certify themselves: OpenSSL proves that they hold the key, and more is not asked of the certificate.
-    rejectUnauthorized: false,
-    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  });
-  tls.maxConnections = connections;
-  limitEachPeer(tls, Math.ceil(connections * PART_OF_ONE_PEER));
-  tls.on("secureConnection", (socket) => {
-    socket.on("error", () => socket.destroy());
-    if (socket.getPeerX509Certificate() === undefined || socket.alpnProtocol !== "h2") {
-      socket.destroy();
-      return;
-    }
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    // grpc-js shows a peer's certificate only of sockets that are "authorized". What we authorize here is the key.
-    socket.authorized = true;
-    injector.injectConnection(socket);
-  });
-  tls.on("tlsClientError", () => undefined);
-  const address = await listenOn(tls, listen);
-  return {
-    address,
-    close: async () => {
-      const closed = new Promise<void>((resolve) => {
-        tls.close(() => resolve());
-      });
-      injector.drain(CLOSE_GRACE_MS);
-      await shutDown(grpc);
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+  const colon = listen.lastIndexOf(":");
+  try {
+    const door = await openTlsDoor({
+      grpc,
+      host: listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1"),
+      port: Number(listen.slice(colon + 1)),
+      tls: {
+        ...TLS_OPTIONS,
+        key: identity.privateKey,
+        cert: identity.certificate,
+        requestCert: true,
+        // Nodes certify themselves: OpenSSL proves that they hold the key, and more is not asked of the certificate.
+        rejectUnauthorized: false,
+      },
+      connections,
+      perPeer: Math.ceil(connections * PART_OF_ONE_PEER),
+      admit: (socket) => {
+        // grpc-js shows a peer's certificate only of sockets that are "authorized". What we authorize here is the key.
+        socket.authorized = socket.getPeerX509Certificate() !== undefined;
+        return socket.authorized;
+      },
+      graceMs: CLOSE_GRACE_MS,
+    });
+    const { family, address, port } = door.address;
+    return {
+      address: `${family === "IPv6" ? `[${address}]` : address}:${port}`,
+      close: () => door.close(),
+    };
+  } catch (cause) {
+    throw new SealetError("CONFIG_INVALID", `The KMS cannot listen on ${listen}: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
 }
 
 /** The directory around the socket is root's alone (`directory.ts`), so there is no moment at which others may enter. */
@@ -144,7 +133,7 @@ export async function openOperatorDoor(
     });
   });
   chmodSync(path, 0o600);
-  return { address: path, close: () => shutDown(grpc) };
+  return { address: path, close: () => shutDown(grpc, CLOSE_GRACE_MS) };
 }
 
 type UnaryCall<Request> = Parameters<handleUnaryCall<Request, unknown>>[0];
@@ -167,58 +156,3 @@ function unary<Request, Response>(
 }
 
 const DEFECTS: ReadonlySet<string> = new Set(["INTERNAL", "AUDIT_FAILED", "STORE_FAILED"]);
-
-/** Before the handshake, which is what a connection costs the KMS. */
-function limitEachPeer(server: TlsServer, most: number): void {
-  const open = new Map<string, number>();
-  server.on("connection", (socket) => {
-    const group = peerGroup(socket.remoteAddress ?? "");
-    const count = (open.get(group) ?? 0) + 1;
-    if (count > most) {
-      socket.destroy();
-      return;
-    }
-    open.set(group, count);
-    socket.once("close", () => {
-      const left = (open.get(group) ?? 1) - 1;
-      if (left > 0) open.set(group, left);
-      else open.delete(group);
-    });
-  });
-}
-
-function listenOn(server: TlsServer, listen: string): Promise<string> {
-  const colon = listen.lastIndexOf(":");
-  const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown) =>
-      reject(
-        new SealetError("CONFIG_INVALID", `The KMS cannot listen on ${listen}: ${reasonOf(cause)}`, {
-          cause,
-        }),
-      );
-    server.once("error", fail);
-    try {
-      server.listen({ host, port: Number(listen.slice(colon + 1)), backlog: 4096 }, () => {
-        resolve(textOf(server.address()));
-      });
-    } catch (cause) {
-      fail(cause);
-    }
-  });
-}
-
-function textOf(address: AddressInfo | string | null): string {
-  if (address === null || typeof address === "string") return address ?? "";
-  return `${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
-}
-
-function shutDown(grpc: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const force = setTimeout(() => grpc.forceShutdown(), CLOSE_GRACE_MS);
-    grpc.tryShutdown(() => {
-      clearTimeout(force);
-      resolve();
-    });
-  });
-}

@@ -1,8 +1,8 @@
 /** Who asks: a TLS key that was proven in the handshake, and an address. What else it is, evidence has to say. */
 import { X509Certificate } from "node:crypto";
+import { peerGroup } from "../api/tls-door.ts";
 import { SealetError } from "../error.ts";
 import { spkiDigest } from "./identity.ts";
-import { peerGroup } from "./throttle.ts";
 
 export interface Peer {
   /** DER. */

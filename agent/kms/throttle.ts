@@ -2,7 +2,6 @@
  * Holds back a peer whose requests keep being refused: each refusal costs the audit log an entry, and a flood would fill
  * the disk. Over its share a peer gets KMS_BUSY before anything is looked at, decided or logged.
  */
-import { ipBytes } from "../crypto/ip-address.ts";
 import { SealetError } from "../error.ts";
 
 const WINDOW_MS = 60_000;
@@ -57,18 +56,4 @@ export class Throttle {
     const counted = this.#ofPeers.has(name) || this.#ofPeers.size < MAX_PEERS;
     return [this.#ofPeers, counted ? name : REST];
   }
-}
-
-const MAPPED = Buffer.from("00000000000000000000ffff", "hex"); // ::ffff:0:0/96, RFC 4291 §2.5.5.2
-
-/**
- * Whose share a request counts against: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have.
- * @param address may name a zone (RFC 4007 §11), which is this machine's word and not the peer's
- */
-export function peerGroup(address: string): string {
-  const bytes = ipBytes(address.replace(/%.*$/s, ""));
-  if (bytes === undefined) return address;
-  if (bytes.length === 4) return bytes.join(".");
-  if (bytes.subarray(0, 12).equals(MAPPED)) return bytes.subarray(12).join(".");
-  return `${bytes.toString("hex", 0, 8)}::/64`;
 }

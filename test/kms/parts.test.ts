@@ -17,7 +17,7 @@ import { createDirectory, openDirectory, pathsOf } from "../../agent/kms/directo
 import { Nonces } from "../../agent/kms/nonces.ts";
 import { podCidr } from "../../agent/kms/pod-network.ts";
 import { type KeyName, createRootKeyFile, readRootKeyFile } from "../../agent/kms/root-key.ts";
-import { type Share, Throttle, peerGroup } from "../../agent/kms/throttle.ts";
+import { type Share, Throttle } from "../../agent/kms/throttle.ts";
 import { createOperatorKey } from "../../agent/cli/sign.ts";
 
 let folder: string;
@@ -177,16 +177,6 @@ describe("Throttle", () => {
     assert.throws(() => throttle.admit(lease("lease a"), 0), { code: "KMS_BUSY" });
     throttle.admit(lease("lease b"), 0);
     throttle.admit(lease("lease a"), 60_000);
-  });
-
-  it("knows an address by what it is, not by how it is written", () => {
-    assert.equal(peerGroup("10.1.2.3"), peerGroup("::ffff:10.1.2.3"));
-    assert.equal(peerGroup("2001:db8:0:1::1"), peerGroup("2001:0db8:0000:0001:ffff::2"));
-    assert.notEqual(peerGroup("2001:db8:0:1::1"), peerGroup("2001:db8:0:2::1"));
-    for (const linkLocal of ["fe80::1%eth0", "fe80::2%eth0", "fe80::ffff:1%25", "fe80::1"])
-      assert.equal(peerGroup(linkLocal), "fe80000000000000::/64");
-    assert.equal(peerGroup("::ffff:10.1.2.3%eth0"), "10.1.2.3");
-    assert.notEqual(peerGroup("10.1.2.3"), peerGroup("10.1.2.4"));
   });
 });
 
