@@ -21,17 +21,16 @@ export function reflection(services: readonly string[]): ServerReflectionServer 
     serverReflectionInfo: (call) => {
       // Read when somebody asks, which on most nodes nobody does: the agent starts without it.
       const files = import("./descriptor-files.ts").then(({ descriptors }) => descriptors());
-      let answered = Promise.resolve();
-      const inTurn = (step: (descriptors: Descriptors) => void) => {
-        answered = answered.then(async () => step(await files));
-      };
-      call.on("data", (request: ServerReflectionRequest) =>
-        inTurn((descriptors) => {
+      call.on("data", (request: ServerReflectionRequest) => {
+        // One after the other, as fast as they are read.
+        call.pause();
+        void files.then((descriptors) => {
           const response = answer(request, services, descriptors);
-          call.write({ validHost: request.host, originalRequest: request, ...response });
-        }),
-      );
-      call.on("end", () => inTurn(() => call.end()));
+          if (call.write({ validHost: request.host, originalRequest: request, ...response })) call.resume();
+          else call.once("drain", () => call.resume());
+        });
+      });
+      call.on("end", () => call.end());
     },
   };
 }

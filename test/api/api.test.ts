@@ -1,8 +1,10 @@
 /** The node's API over its real transports: the unix socket, and TLS under a CA made here. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Client, ChannelCredentials, type ServiceError, credentials, status } from "@grpc/grpc-js";
 import { ALLOWED, authorise, callerOf } from "../../agent/api/authorisation.ts";
 import { type HealthCheckResponse, HealthClient, HealthService } from "../../agent/api/gen/health.ts";
@@ -186,6 +188,48 @@ describe("API on the unix socket", () => {
     await four;
     assert.deepEqual(seen, ["2 two", "3 three", "4 four"]);
     stream.cancel();
+  });
+
+  it("keeps nothing for a reader that does not read, and goes on where that one is", async () => {
+    const message = "x".repeat(20_000);
+    const sent = new Set<number>();
+    const { events } = view;
+    const after = events.after.bind(events);
+    events.after = (last) =>
+      after(last).map((event) => ({
+        ...event,
+        get message() {
+          sent.add(event.sequence);
+          return event.message;
+        },
+      }));
+    for (let i = 0; i < 900; i++) events.append(note(message));
+    const client = connect(NodeClient);
+    const stream = client.watchEvents({ afterSequence: 0n, follow: true });
+    stream.on("error", () => undefined);
+    await once(stream, "readable");
+    for (let i = 0; i < 20; i++) {
+      events.append(note(message));
+      await delay(10);
+    }
+    assert.ok(sent.size < 500, String(sent.size));
+    const seen: bigint[] = [];
+    for await (const { sequence } of stream) {
+      seen.push(sequence);
+      if (seen.length === 920) break;
+    }
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 920 }, (_, index) => BigInt(index + 1)),
+    );
+  });
+
+  it("answers as many reflections as are asked", async () => {
+    const client = connect(ServerReflectionClient);
+    const stream = client.serverReflectionInfo();
+    for (let i = 0; i < 100; i++) stream.write({ host: "", fileContainingSymbol: "sealet.v1.Node" });
+    stream.end();
+    assert.equal((await stream.toArray()).length, 100);
   });
 
   it("ends a list of events that nobody follows", async () => {
