@@ -9,7 +9,8 @@ export const REMEDY = {
   TEE_ABSENT: "Start this image in a confidential VM (SEV-SNP or TDX); without one nothing is unsealed.",
   TEE_REFUSED:
     "The TEE's firmware refused the request; see its status in the message and the platform's release notes.",
-  EVIDENCE_THROTTLED: "The platform limits how often evidence is given; the agent repeats by itself.",
+  EVIDENCE_THROTTLED:
+    "The platform gives no evidence now (its limit, or its quoting service is away); the agent repeats by itself.",
   EVIDENCE_CHANNEL_LOST: "The guest's channel to the TEE firmware is closed until a reboot: reboot this VM.",
   EVIDENCE_MALFORMED:
     "These bytes are no evidence: name the right file, or report it to the operator of the platform that gave them.",

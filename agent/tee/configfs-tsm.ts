@@ -35,7 +35,8 @@ const SPACING: Readonly<Record<TeeName, number>> = { "sev-snp": 1000, tdx: 40, "
 
 /** Waits before the repetitions, where repeating is safe; about 6 s together. */
 const DELAYS = [50, 100, 200, 400, 800, 1600, 3000] as const;
-const PASSING: readonly string[] = ["EBUSY", "EAGAIN", "EINTR", "ETIMEDOUT"];
+/** EIO: the host could not have the quote made, as where its quoting service is away. */
+const PASSING: readonly string[] = ["EBUSY", "EAGAIN", "EINTR", "ETIMEDOUT", "EIO"];
 
 /** The kernel gives at most 32 KiB (later 16 MiB); no evidence is near this. */
 const MAX_BLOB = 1 << 20;
@@ -49,9 +50,9 @@ export interface ConfigfsTsmOptions {
   readonly eventLog?: string;
 }
 
-/** The folder's generation moved under our feet: nothing is wrong with the TEE. */
-class GenerationMoved extends Error {
-  override readonly name = "GenerationMoved";
+/** It did not work this time, and nothing is wrong with the TEE or lost by it. */
+class NotThisTime extends Error {
+  override readonly name = "NotThisTime";
 }
 
 export class ConfigfsTsm implements EvidenceSource {
@@ -119,7 +120,9 @@ export class ConfigfsTsm implements EvidenceSource {
       const auxiliary = await readAuxiliary(join(folder, "auxblob"));
       const end = await readGeneration(folder);
       if (end !== begin + writes)
-        throw new GenerationMoved(`generation ${end} instead of ${begin + writes}: somebody else wrote`);
+        throw new NotThisTime(`generation ${end} instead of ${begin + writes}: somebody else wrote`);
+      // not every driver looks at the status that the host gives a quote which it failed to make
+      if (this.tee !== "sev-snp" && report.length === 0) throw new NotThisTime("the host gave no quote");
       if (this.tee === "sev-snp") checkSnpReport(report, reportData, vmpl);
       if (this.tee === "tdx") checkQuote(report, reportData);
       const eventLog = this.tee === "tdx" ? await readEventLog(this.#eventLog) : Buffer.alloc(0);
@@ -138,13 +141,13 @@ export class ConfigfsTsm implements EvidenceSource {
   }
 
   #mayRepeat(error: unknown): boolean {
-    if (error instanceof GenerationMoved) return true;
+    if (error instanceof NotThisTime) return true;
     return this.tee !== "sev-snp" && PASSING.includes(errnoOf(error));
   }
 
   #failure(error: unknown): SealetError {
     if (error instanceof SealetError) return error;
-    if (error instanceof GenerationMoved)
+    if (error instanceof NotThisTime)
       return new SealetError("EVIDENCE_THROTTLED", `${this.origin}: ${error.message}`, { cause: error });
     const errno = errnoOf(error);
     const what = `${this.origin} (${this.#provider}) failed: ${errno || String(error)}`;
@@ -196,7 +199,7 @@ async function readGeneration(folder: string): Promise<bigint> {
   return BigInt(text);
 }
 
-/** @throws EVIDENCE_MALFORMED when it is empty or has no end */
+/** @throws EVIDENCE_MALFORMED where it has no end */
 async function readBlob(path: string): Promise<Buffer> {
   const file = await open(path, "r");
   try {
