@@ -57,7 +57,8 @@ export function createNotifier(environment: Environment): Notifier {
       send(`STATUS=${text.replaceAll(/[\r\n]+/gu, " ")}`);
     },
     watchdog: () => {
-      send("WATCHDOG=1");
+      // READY again: without it the manager ends the service, and a datagram may get lost
+      send("READY=1\nWATCHDOG=1");
     },
     extendTimeout: (milliseconds) => {
       send(`EXTEND_TIMEOUT_USEC=${Math.round(milliseconds * 1000)}`);

@@ -21,14 +21,15 @@ export function reflection(services: readonly string[]): ServerReflectionServer 
     serverReflectionInfo: (call) => {
       // Read when somebody asks, which on most nodes nobody does: the agent starts without it.
       const files = import("./descriptor-files.ts").then(({ descriptors }) => descriptors());
+      const respond = async (request: ServerReflectionRequest): Promise<void> => {
+        const response = answer(request, services, await files);
+        if (call.write({ validHost: request.host, originalRequest: request, ...response })) call.resume();
+        else call.once("drain", () => call.resume());
+      };
       call.on("data", (request: ServerReflectionRequest) => {
         // One after the other, as fast as they are read.
         call.pause();
-        void files.then((descriptors) => {
-          const response = answer(request, services, descriptors);
-          if (call.write({ validHost: request.host, originalRequest: request, ...response })) call.resume();
-          else call.once("drain", () => call.resume());
-        });
+        void respond(request);
       });
       call.on("end", () => call.end());
     },

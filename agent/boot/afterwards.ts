@@ -10,11 +10,11 @@ import type { ThisMachine } from "./this-machine.ts";
 
 export interface Serving {
   readonly facts: Facts;
-  readonly machine: ThisMachine;
+  readonly machine: Pick<ThisMachine, "initialiseDisk" | "kubernetes" | "renewCertificates">;
   readonly journal: Journal;
   /** Aborted when the node no longer serves. */
   readonly signal: AbortSignal;
-  /** There are new certificates. */
+  /** Certificates are to be read anew: there may be new ones. */
   readonly onRenewed: () => void;
 }
 
@@ -26,13 +26,18 @@ export function afterwards(serving: Serving): void {
   const { session, told } = facts;
   if (session !== undefined && told !== true)
     void insist(serving, "The node's object tells its TEE", () => machine.kubernetes.tell(session, signal));
+  const renewCertificates = async (): Promise<false> => {
+    const renewed = await machine.renewCertificates(signal);
+    // Also where nothing is new: it may have failed before.
+    onRenewed();
+    if (renewed) journal.append({ phase: "agent", kind: "note", message: "Certificates renewed" });
+    return false;
+  };
+  let looking = false;
   const looked = setInterval(() => {
-    void insist(serving, "Certificates looked at", async () => {
-      if (!(await machine.renewCertificates(signal))) return false;
-      onRenewed();
-      journal.append({ phase: "agent", kind: "note", message: "Certificates renewed" });
-      return false;
-    });
+    if (looking) return;
+    looking = true;
+    void insist(serving, "Certificates looked at", renewCertificates).finally(() => (looking = false));
   }, CERTIFICATES_LOOKED_AT);
   signal.addEventListener("abort", () => clearInterval(looked), { once: true });
 }

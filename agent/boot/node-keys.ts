@@ -95,24 +95,24 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
   async enrol(signal: AbortSignal): Promise<string> {
     const { initdata, clock } = this.#options;
     const keys = openKeys();
-    const check = (answer: EnrolResponse) => {
+    const take = (answer: EnrolResponse) => {
       checkEnrolment(answer, keys, initdata.node);
       this.enrolment = answer;
+      // Also one that is known: the write may have failed before.
+      writeAtomically(this.#enrolmentPath, EnrolResponse.encode(answer).finish());
       return new Date(validity(answer.clientCertificate).to).toISOString();
     };
     const stored = this.enrolment ?? this.#storedEnrolment();
     if (stored !== undefined && freshness(stored, clock.wall()) > RENEW_BELOW) {
       try {
-        return `certificates of this boot, until ${check(stored)}`;
+        return `certificates of this boot, until ${take(stored)}`;
       } catch (thrown) {
         // Not for the keys that are there now: asked for anew.
         if (asSealetError(thrown).code !== "ENROL_REFUSED") throw thrown;
       }
     }
     const answer = await this.#kms.enrol(certificateRequests(keys, initdata.node), signal);
-    const until = check(answer);
-    writeAtomically(this.#enrolmentPath, EnrolResponse.encode(answer).finish());
-    return `certificates until ${until}`;
+    return `certificates until ${take(answer)}`;
   }
 
   async renew(leaseId: string, signal: AbortSignal): Promise<HeldLease & Attested> {

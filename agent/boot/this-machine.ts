@@ -13,7 +13,7 @@ import {
   readKubernetesAhead,
   startKubernetes,
   stopKubernetes,
-  writeConfiguration,
+  writeCertificates,
 } from "../kubelet/kubernetes.ts";
 import { type KubernetesApi, tellNode } from "../kubelet/node-object.ts";
 import { readIfThere } from "../kubelet/atomic-file.ts";
@@ -115,14 +115,10 @@ export class ThisMachine implements Machine<NodeUnsealed> {
     }
   }
 
-  /** When their time comes; kubelet reads them again by itself. @returns whether they are new */
+  /** When their time comes. Repeated where it fails, it ends what was begun. @returns whether they are new */
   async renewCertificates(signal: AbortSignal): Promise<boolean> {
-    const before = this.keys.enrolment;
     await this.keys.enrol(signal);
-    const { enrolment } = this.keys;
-    if (enrolment === undefined || enrolment === before) return false;
-    writeConfiguration(enrolment);
-    return true;
+    return writeCertificates(need(this.keys.enrolment, "enrolment"));
   }
 
   async initialiseDisk(signal: AbortSignal): Promise<void> {

@@ -2,13 +2,14 @@
  * containerd and kubelet of this node: configured, started and stopped. Nothing else starts them: their units are wanted
  * by no target.
  */
+import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EnrolResponse } from "../api/gen/sealet.ts";
 import { readAhead } from "../../native/read-ahead.ts";
 import { pem } from "../crypto/pem.ts";
 import { SealetError } from "../error.ts";
-import { writeAtomically } from "./atomic-file.ts";
+import { readIfThere, writeAtomically } from "./atomic-file.ts";
 import {
   cniConfiguration,
   containerdConfiguration,
@@ -48,24 +49,34 @@ export function makeFolders(root = "/"): void {
 /** systemd-resolved's own list of servers, where it runs: the stub at 127.0.0.53 is not reachable from a pod. */
 const RESOLV_CONF = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
 
-/** @returns whether something changed of what kubelet reads only when it starts */
-export function writeConfiguration(enrolment: EnrolResponse): boolean {
+/** kubelet reads these again by itself. @returns whether one of them is new */
+export function writeCertificates({ clientCertificate, servingCertificate }: EnrolResponse): boolean {
+  return [
+    writeAtomically(FILES.clientCertificate, pem("CERTIFICATE", clientCertificate)),
+    writeAtomically(FILES.servingCertificate, pem("CERTIFICATE", servingCertificate)),
+  ].includes(true);
+}
+
+/** @returns a digest of what kubelet reads only when it starts */
+export function writeConfiguration(enrolment: EnrolResponse): string {
   const [server] = enrolment.apiServers;
   if (server === undefined) throw new SealetError("CONFIG_INVALID", "The KMS named no Kubernetes API server");
   const resolvConf = RESOLV_CONF.find((path) => existsSync(path)) ?? "";
   const settings = parseClusterSettings(enrolment.kubeletConfiguration);
-  // kubelet and containerd read these again by themselves.
-  writeAtomically(FILES.clientCertificate, pem("CERTIFICATE", enrolment.clientCertificate));
-  writeAtomically(FILES.servingCertificate, pem("CERTIFICATE", enrolment.servingCertificate));
+  writeCertificates(enrolment);
   if (enrolment.podCidr !== "") writeAtomically(FILES.cni, cniConfiguration(enrolment.podCidr));
-  const changed = [
-    writeAtomically(FILES.clusterCa, pem("CERTIFICATE", enrolment.clusterCa)),
-    writeAtomically(FILES.kubelet, kubeletConfiguration(settings, resolvConf)),
-    writeAtomically(FILES.kubeconfig, kubeconfig(apiUrl(server))),
-    writeAtomically(FILES.environment, kubeletEnvironment(enrolment.nodeName)),
-    writeAtomically(FILES.containerd, containerdConfiguration()),
-  ];
-  return changed.includes(true);
+  writeAtomically(FILES.containerd, containerdConfiguration());
+  const digest = createHash("sha256");
+  for (const [path, contents] of [
+    [FILES.clusterCa, pem("CERTIFICATE", enrolment.clusterCa)],
+    [FILES.kubelet, kubeletConfiguration(settings, resolvConf)],
+    [FILES.kubeconfig, kubeconfig(apiUrl(server))],
+    [FILES.environment, kubeletEnvironment(enrolment.nodeName)],
+  ] as const) {
+    writeAtomically(path, contents);
+    digest.update(contents);
+  }
+  return digest.digest("hex");
 }
 
 /** "host:port" and "https://host:port" are the same to an operator. */
@@ -91,11 +102,14 @@ export async function startKubernetes(
   signal: AbortSignal,
 ): Promise<string> {
   makeFolders();
-  const changed = writeConfiguration(enrolment);
+  const configured = writeConfiguration(enrolment);
   const containerd = services.start(CONTAINERD, signal);
   // Ordered by systemd: kubelet's unit wants containerd's, and comes after it. One that an earlier agent of this boot
   // started goes on, and its pods with it, unless it has to read anew.
-  const kubelet = changed ? services.restart(KUBELET, signal) : services.start(KUBELET, signal);
+  const runsWithIt = readIfThere(FILES.kubeletStartedWith)?.toString() === configured;
+  const kubelet = (runsWithIt ? services.start(KUBELET, signal) : services.restart(KUBELET, signal)).then(
+    () => writeAtomically(FILES.kubeletStartedWith, configured),
+  );
   // No pod needs the image before kubelet is up.
   const image = containerd.then(() =>
     seedImage(PAUSE_IMAGE, PLACES.pauseImage, PLACES.containerdSocket, signal),

@@ -27,6 +27,8 @@ export const FILES = {
   kubelet: `${PLACES.configuration}/kubelet.json`,
   kubeconfig: `${PLACES.configuration}/kubeconfig`,
   environment: `${PLACES.configuration}/kubelet.env`,
+  /** The digest of what kubelet read when it started. */
+  kubeletStartedWith: `${PLACES.configuration}/kubelet.started-with`,
   containerd: `${PLACES.configuration}/containerd.toml`,
   cni: `${PLACES.configuration}/cni/10-sealet.conflist`,
   clusterCa: `${PLACES.configuration}/ca.pem`,

@@ -2,7 +2,7 @@
  * Ends every pod at once, for a node that is locked or goes down: kubelet and containerd, which would end them one by
  * one, have stopped. Leaves nothing that holds the state disk.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { unmount } from "../../native/mount.ts";
@@ -16,13 +16,26 @@ const POLL = 20;
 const PATIENCE = 5000;
 
 export async function killPods(cgroups: string = PLACES.cgroups): Promise<void> {
-  const groups = GROUPS.map((group) => join(cgroups, group)).filter((path) =>
-    existsSync(join(path, "cgroup.kill")),
-  );
-  for (const group of groups) writeFileSync(join(group, "cgroup.kill"), "1");
+  const groups = GROUPS.map((group) => join(cgroups, group));
+  for (const group of groups) killGroup(group);
   const until = performance.now() + PATIENCE;
   while (groups.some(isPopulated) && performance.now() < until) await delay(POLL);
   await unmountBelow(PREFIXES);
+}
+
+/** One that is not there, or goes meanwhile, has no processes. */
+function killGroup(group: string): void {
+  try {
+    const file = openSync(join(group, "cgroup.kill"), constants.O_WRONLY);
+    try {
+      writeSync(file, "1");
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "ENOENT" && code !== "ENODEV") throw error;
+  }
 }
 
 /** @see cgroup-v2.rst, cgroup.events */

@@ -56,7 +56,7 @@ describe("sd_notify", () => {
       "STATUS=unsealing the disk",
       "EXTEND_TIMEOUT_USEC=1500250",
       "READY=1",
-      "WATCHDOG=1",
+      "READY=1\nWATCHDOG=1",
       "STOPPING=1",
     ]);
     rmSync(folder, { recursive: true });
