@@ -12,7 +12,7 @@ interface InitOptions {
   readonly endpoint: string[];
   readonly operatorKey: string[];
   readonly listen?: string;
-  readonly apiServer?: string[];
+  readonly apiServer?: string;
   readonly clusterCaCert?: string;
   readonly clusterCaKey?: string;
   readonly leaseSeconds?: string;
@@ -27,7 +27,7 @@ export function registerKms(program: Command, output: Output): void {
     .requiredOption("--endpoint <host:port...>", "where nodes find this KMS")
     .requiredOption("--operator-key <file...>", "public keys of who may sign enrolments and policies (PEM)")
     .option("--listen <host:port>", "where the KMS listens; default: [::]:7443")
-    .option("--api-server <url...>", "Kubernetes API servers, for the nodes")
+    .option("--api-server <url>", "the Kubernetes API server, for the nodes; of several their load balancer")
     .option("--cluster-ca-cert <file>", "the cluster's CA (PEM); without one the KMS makes its own")
     .option("--cluster-ca-key <file>", "its key (PEM)")
     .option("--lease-seconds <number>", "how long a node may go without renewing; default: 300")
@@ -79,7 +79,7 @@ function setupOf(options: InitOptions): Setup {
     endpoints: endpoint,
     operatorKeys: options.operatorKey.map(readFile),
     ...(listen === undefined ? {} : { listen }),
-    ...(apiServer === undefined ? {} : { apiServers: apiServer }),
+    ...(apiServer === undefined ? {} : { apiServers: [apiServer] }),
     ...(leaseSeconds === undefined ? {} : { leaseSeconds: Number(leaseSeconds) }),
     ...(ca === undefined ? {} : { ca }),
   };

@@ -47,7 +47,8 @@ const schema = z.strictObject({
     appraisals: z.int().min(1),
     connections: z.int().min(1),
   }),
-  apiServers: z.array(z.url({ protocol: /^https$/ })).max(16),
+  /** One: kubelet takes no more. None where nodes only open their disk. */
+  apiServers: z.array(z.url({ protocol: /^https$/ })).max(1),
   podNetwork,
   /** Goes into each node's KubeletConfiguration as it is. */
   kubelet: z.record(z.string(), z.json()),

@@ -3,7 +3,9 @@
  * certificates over them that the KMS had signed.
  */
 import { type KeyObject, X509Certificate, createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { existsSync, readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { join } from "node:path";
 import { certificateRequest } from "../crypto/certificate.ts";
 import { pem } from "../crypto/pem.ts";
 import type { EnrolResponse } from "../api/gen/sealet.ts";
@@ -59,13 +61,28 @@ export function certificateRequests(keys: NodeKeys, node: string, ip = ownAddres
   };
 }
 
-/** Addresses at which others reach this machine; pods' links come later. */
+/** Addresses at which others reach this machine; those of pods' links and of services are not the node's. */
 function ownAddresses(): readonly string[] {
-  const addresses = Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
+  const addresses = Object.entries(networkInterfaces())
+    .filter(([link]) => leadsOut(link))
+    .flatMap(([, list]) => list ?? [])
     .filter(({ internal, address }) => !internal && !address.startsWith("fe80:"))
     .map(({ address }) => address);
   return [...new Set(addresses)].slice(0, MAX_ADDRESSES);
+}
+
+/**
+ * Whether a link is a device's, or stands on one that is (VLAN, bond, bridge).
+ * @see Documentation/ABI/testing/sysfs-class-net, "lower_"
+ */
+export function leadsOut(link: string, links = "/sys/class/net"): boolean {
+  const path = join(links, link);
+  if (!existsSync(path)) return false;
+  const entries = readdirSync(path);
+  const below = entries.flatMap((entry) =>
+    entry.startsWith("lower_") ? [entry.slice("lower_".length)] : [],
+  );
+  return entries.includes("device") || below.some((lower) => leadsOut(lower, links));
 }
 
 /**

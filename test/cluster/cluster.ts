@@ -61,7 +61,7 @@ export async function startCluster(options: ClusterOptions): Promise<TestCluster
     cluster,
     bind,
     addresses,
-    apiServers: addresses.map((address) => `https://${address}:${controlPlane.port}`),
+    apiServer: `https://${addresses[0] ?? bind}:${controlPlane.port}`,
     authority: controlPlane.authority,
     twin,
     policy: twinPolicy(twin, 1, options.measurements),

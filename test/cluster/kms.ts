@@ -17,7 +17,7 @@ export interface KmsOptions {
   readonly cluster: string;
   readonly bind: string;
   readonly addresses: readonly string[];
-  readonly apiServers: readonly string[];
+  readonly apiServer: string;
   readonly authority: Authority;
   readonly twin: AmdCa;
   readonly policy: Policy;
@@ -67,7 +67,7 @@ export async function startTestKms(options: KmsOptions): Promise<TestKms> {
     ...["kms", "init", "--dir", directory, "--cluster", options.cluster, "--operator-key", `${key}.pub`],
     ...["--endpoint", ...options.addresses.map((address) => `${address}:${port}`)],
     ...["--listen", `${options.bind}:${port}`, "--lease-seconds", String(options.leaseSeconds)],
-    ...["--api-server", ...options.apiServers],
+    ...["--api-server", options.apiServer],
     ...["--cluster-ca-cert", options.authority.certificate, "--cluster-ca-key", options.authority.key],
   );
   writeCollateral(join(directory, "collateral"), twin);

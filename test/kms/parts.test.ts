@@ -220,6 +220,7 @@ describe("KMS directory", () => {
       { podNetwork: { cidr: "10.0.0.1/16", nodePrefix: 24 } },
       { podNetwork: { cidr: "10.0.0.0/24", nodePrefix: 16 } },
       { apiServers: ["http://api"] },
+      { apiServers: ["https://api-1", "https://api-2"] },
     ]) {
       await assert.rejects(createDirectory(directory, { ...parts, ...wrong }), { code: "CONFIG_INVALID" });
       assert.throws(() => statSync(directory), { code: "ENOENT" });

@@ -1,11 +1,26 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EnrolResponse } from "../../agent/api/gen/sealet.ts";
 import { createCa, openCa } from "../../agent/kms/enrolment-ca.ts";
 import { writeAtomically } from "../../agent/kubelet/atomic-file.ts";
-import { certificateRequests, checkEnrolment, openKeys, validity } from "../../agent/kubelet/credentials.ts";
+import {
+  certificateRequests,
+  checkEnrolment,
+  leadsOut,
+  openKeys,
+  validity,
+} from "../../agent/kubelet/credentials.ts";
 import { OTHER_CAS } from "../kms/other-cas.ts";
 
 describe("the node's credentials", () => {
@@ -43,6 +58,24 @@ describe("the node's credentials", () => {
       const answer = await enrol("worker-1", Promise.resolve(ca));
       checkEnrolment(answer, openKeys(files), "worker-1");
     });
+
+  it("name a machine's own links: devices, and VLANs, bonds and bridges on them; not pods' and services'", () => {
+    const links = join(folder, "net");
+    for (const entry of [
+      "eth0/device",
+      "eth0.7/lower_eth0",
+      "bond0/lower_eth0.7",
+      "veth1/queues",
+      "cni0/lower_veth1",
+      "dummy0/queues",
+    ])
+      mkdirSync(join(links, entry), { recursive: true });
+    const names = [...readdirSync(links), "gone"];
+    assert.deepEqual(
+      names.filter((link) => leadsOut(link, links)),
+      ["bond0", "eth0", "eth0.7"],
+    );
+  });
 
   it("are made once and stay, root's alone", () => {
     const first = openKeys(files);

@@ -69,7 +69,7 @@ export class Lab implements AsyncDisposable {
       ...common,
       folder: join(folder, "kms"),
       cluster: "sealet",
-      apiServers: [`https://${HOST_ADDRESS}:1`],
+      apiServer: `https://${HOST_ADDRESS}:1`,
       authority: await certificateAuthority(folder, "sealet"),
       twin,
       policy: strictPolicy(twin),
