@@ -53,7 +53,9 @@ const SMT = { unchecked: 'most hosts run with SMT; "clear" where no other guest\
 const RAPL = { unchecked: "few hosts switch RAPL off: power readings stay a side channel" };
 const HIDING = { unchecked: "few hosts can hide ciphertext: the host sees which memory changes" };
 const NEW_FIRMWARE = { unchecked: "only the newest firmware knows it" };
-const ID_BLOCK = { unchecked: "said by an id block, and none is asked for: the measurement names the image" };
+const ID_BLOCK = {
+  unchecked: "said by an id block, and none is asked for: the measurement says what was launched",
+};
 
 function snpExample(products: readonly Product[], measurement: SnpPolicy["measurement"]): SnpPolicy {
   const anyChip = { unchecked: "any chip of AMD's; list the HWIDs to hold the cluster to its machines" };

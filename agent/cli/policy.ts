@@ -17,6 +17,10 @@ interface ExampleOptions {
   readonly measurement?: readonly string[];
 }
 
+const SNP_LAUNCH =
+  "On SEV-SNP the measurement covers the image only where it was launched with kernel hashes; booted from its disk, a " +
+  "machine's measurement is the firmware's alone, whatever system it then starts.";
+
 export function registerPolicy(program: Command, output: Output): void {
   const policy = program
     .command("policy")
@@ -36,6 +40,7 @@ export function registerPolicy(program: Command, output: Output): void {
       output.result(example, () => JSON.stringify(example, undefined, 2));
       const open = undecided(example);
       if (open.length > 0) output.note(toBePutIn(open));
+      if (example.tees["sev-snp"] !== "denied") output.note(SNP_LAUNCH);
     });
   policy
     .command("check <file>")
