@@ -35,9 +35,25 @@ import { type TestCa, testCa } from "./test-ca.ts";
 const clock = new VirtualClock();
 const note = (message: string) => ({ phase: "agent", kind: "note", message }) as const;
 
+/** Knows who listens to it. */
+class WatchedJournal extends Journal {
+  readonly readers = new Set<unknown>();
+  override subscribe(...[listener]: Parameters<Journal["subscribe"]>): () => void {
+    const leave = super.subscribe(listener);
+    this.readers.add(listener);
+    return () => {
+      this.readers.delete(listener);
+      leave();
+    };
+  }
+}
+
 class View implements NodeView {
-  readonly events = new Journal(clock);
+  readonly events = new WatchedJournal(clock);
   readonly asked: Buffer[] = [];
+  /** Of the last request for evidence; where a test sets `slow` that has no end. */
+  signal: AbortSignal | undefined;
+  slow = false;
   status(): Promise<Status> {
     const node = { state: { state: "booting" }, phases: new Map(), facts: {} } as const;
     return Promise.resolve(statusOf(node, clock, undefined, undefined));
@@ -47,8 +63,10 @@ class View implements NodeView {
       new SealetError("DISK_MISSING", "No disk", { expected: "serial state", found: "none" }),
     );
   }
-  evidence(nonce: Buffer): Promise<Evidence> {
+  evidence(nonce: Buffer, signal: AbortSignal): Promise<Evidence> {
     this.asked.push(nonce);
+    this.signal = signal;
+    if (this.slow) return new Promise(() => undefined);
     const empty = Buffer.alloc(0);
     return Promise.resolve({
       tee: "sev-snp",
@@ -72,6 +90,15 @@ const getEvidence = (client: NodeClient, nonce: Buffer) =>
 const check = (client: HealthClient, service: string) =>
   ask<HealthCheckResponse>((done) => client.check({ service }, done));
 
+/** @throws where it does not come true within two seconds */
+async function until(condition: () => boolean): Promise<void> {
+  const end = performance.now() + 2000;
+  while (!condition()) {
+    assert.ok(performance.now() < end, "it did not come true");
+    await delay(5);
+  }
+}
+
 describe("authorisation", () => {
   it("has a row for every method that is served, and none more", () => {
     const served = [NodeService, HealthService, ServerReflectionService].flatMap((service) =>
@@ -93,6 +120,8 @@ describe("authorisation", () => {
     for (const subject of [
       { O: "system:nodes", CN: "system:node:worker-1" },
       { CN: "sealet:control-plane" },
+      { O: "sealet:control-plane:guests" },
+      { O: ["system:masters\u0000", "System:Masters"] },
       {},
       { O: [] },
     ]) {
@@ -138,6 +167,32 @@ describe("API on the unix socket", () => {
     const client = connect(NodeClient);
     await assert.rejects(getStatus(client), { code: "NOT_SERVING" });
     assert.equal(refused[0]?.code, "PERMISSION_DENIED");
+  });
+
+  it("is nobody's where the kernel does not say who connected", async () => {
+    await listener.close();
+    listener = await serveSocket({ path, view, health, peer: () => assert.fail("getsockopt failed") });
+    await assert.rejects(getStatus(connect(NodeClient)), { code: "NOT_SERVING" });
+  });
+
+  it("leaves the process's umask as it was", async () => {
+    const before = process.umask(0o027);
+    try {
+      await listener.close();
+      listener = await serveSocket({ path, view, health, peer: peerCredentials });
+      assert.equal(process.umask(), 0o027);
+      assert.equal(statSync(path).mode & 0o777, 0o600);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it("calls evidence off for a caller that went away", async () => {
+    view.slow = true;
+    const call = connect(NodeClient).getEvidence({ nonce: Buffer.alloc(1) }, () => undefined);
+    await until(() => view.signal !== undefined);
+    call.cancel();
+    await until(() => view.signal?.aborted === true);
   });
 
   it("answers over a socket file that a killed agent left behind", async () => {
@@ -187,7 +242,9 @@ describe("API on the unix socket", () => {
     stream.on("error", () => undefined);
     await four;
     assert.deepEqual(seen, ["2 two", "3 three", "4 four"]);
+    assert.equal(view.events.readers.size, 1);
     stream.cancel();
+    await until(() => view.events.readers.size === 0);
   });
 
   it("keeps nothing for a reader that does not read, and goes on where that one is", async () => {
@@ -246,6 +303,24 @@ describe("API on the unix socket", () => {
     health.setServing(true);
     assert.equal((await check(client, "sealet.v1.Node")).status, 1);
     await assert.rejects(check(client, "sealet.v1.Kms"));
+  });
+
+  it("tells who watches its health of each change", async () => {
+    const stream = connect(HealthClient).watch({ service: "" });
+    stream.on("error", () => undefined);
+    const seen: number[] = [];
+    stream.on("data", ({ status: told }: HealthCheckResponse) => seen.push(told));
+    for (const [serving, count] of [
+      [false, 1],
+      [true, 2],
+      [true, 2],
+      [false, 3],
+    ] as const) {
+      health.setServing(serving);
+      await until(() => seen.length === count);
+    }
+    assert.deepEqual(seen, [2, 1, 2]);
+    stream.cancel();
   });
 
   it("tells its services and their descriptors", async () => {

@@ -61,6 +61,8 @@ export class FakeMachine implements Machine<FakeKeys> {
   kubelet: "running" | "stopped" = "stopped";
   holder: string | undefined;
   leaseMs = 300_000;
+  /** Of a lease, where its answer was long on its way. */
+  remainingMs: number | undefined;
   down = false;
   readonly handedOut: Buffer[] = [];
 
@@ -188,6 +190,6 @@ export class FakeMachine implements Machine<FakeKeys> {
   }
 
   #lease(): HeldLease {
-    return { id: "lease-1", durationMs: this.leaseMs, remainingMs: this.leaseMs };
+    return { id: "lease-1", durationMs: this.leaseMs, remainingMs: this.remainingMs ?? this.leaseMs };
   }
 }

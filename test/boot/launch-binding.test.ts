@@ -35,6 +35,9 @@ describe("initdata and the launch", () => {
   it("is refused where the launch bound another", () => {
     const other = initdataDigests(Buffer.from("another"));
     assert.throws(() => demandBound(snp(other.sha256), mine), refused(other.sha256.toString("hex")));
+    const near = Buffer.from(mine.sha256);
+    near.writeUInt8(near.readUInt8(31) ^ 1, 31);
+    assert.throws(() => demandBound(snp(near), mine), refused(near.toString("hex")));
     const bound = quote();
     other.sha384.copy(bound, CONFIG_ID);
     assert.throws(() => demandBound(evidence("tdx", bound), mine), refused(other.sha384.toString("hex")));

@@ -1,12 +1,13 @@
 /** The whole of a node's boot over a machine in memory: what it promises, whatever fails and whenever it is killed. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Journal } from "../../agent/boot/journal.ts";
 import { Node, type NodeState } from "../../agent/boot/node.ts";
 import { PHASES, type PhaseName } from "../../agent/boot/phase.ts";
 import { RETRY } from "../../agent/boot/retry.ts";
+import { bootSequence } from "../../agent/boot/sequence.ts";
 import { SessionFile } from "../../agent/boot/session.ts";
 import { REMEDY, SealetError, isCode } from "../../agent/error.ts";
 import { CANARY, FakeMachine, type Operation } from "./fake-machine.ts";
@@ -44,12 +45,13 @@ interface Agent {
   kill(): void;
 }
 
-function start(machine: FakeMachine, until?: PhaseName): Agent {
+function start(machine: FakeMachine, until?: PhaseName, onServing?: (signal: AbortSignal) => void): Agent {
   const stop = new AbortController();
   const program = clock.forProgram();
   const journal = new Journal(program, join(run, "events.jsonl"));
   const session = new SessionFile(join(run, "session.json"));
-  const node = new Node({ machine, journal, clock: program, session, until, random: () => 0.5 }, stop.signal);
+  const options = { machine, journal, clock: program, session, until, random: () => 0.5 };
+  const node = new Node({ ...options, ...(onServing && { onServing }) }, stop.signal);
   let ended = false;
   void node.run().then(() => (ended = true));
   const over = () => ended;
@@ -205,6 +207,59 @@ describe("I2 kubelet never starts", () => {
   });
 });
 
+describe("the boot sequence's table", () => {
+  it("I2 names what a phase needs, kubelet's needs each by themselves", () => {
+    const session = new SessionFile(join(run, "session.json"));
+    const phases = bootSequence({
+      machine: new FakeMachine(),
+      clock,
+      session,
+      facts: {},
+      onLease: () => undefined,
+    });
+    assert.deepEqual(
+      phases.map(({ name }) => name),
+      PHASES,
+    );
+    assert.deepEqual(Object.fromEntries(phases.map(({ name, needs }) => [name, needs])), {
+      configure: [],
+      detect: ["configure"],
+      measure: ["detect"],
+      attest: ["detect"],
+      unseal: ["attest"],
+      mount: ["unseal"],
+      enrol: ["mount"],
+      network: ["enrol"],
+      kubelet: ["attest", "unseal", "mount", "enrol"],
+      serve: ["kubelet"],
+    });
+  });
+});
+
+describe("what is tried again", () => {
+  for (const [operation, effects] of [
+    ["attest", ["inspect", "inspect", "attest", "unseal", "disk.unseal", "commit"]],
+    ["unseal", ["inspect", "attest", "inspect", "attest", "unseal", "disk.unseal", "commit"]],
+    [
+      "commit",
+      ["inspect", "attest", "unseal", "disk.unseal", "inspect", "attest", "unseal", "disk.unseal", "commit"],
+    ],
+  ] as const)
+    it(`I1 looks at the disk and asks for its keys anew, after ${operation}`, async () => {
+      const machine = new FakeMachine();
+      let failed = false;
+      machine.before = (what) => {
+        if (what !== operation || failed) return;
+        failed = true;
+        throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+      };
+      const agent = start(machine, "unseal");
+      await clock.until(() => machine.effects.includes("commit"), 400_000);
+      assert.deepEqual(machine.effects.slice(2), effects);
+      await agent.end();
+    });
+});
+
 describe("I10 an agent that is killed", () => {
   const operations = [...Object.values(OPERATION), "inspect", "disk.unseal", "commit"] as const;
   for (const operation of operations) {
@@ -311,6 +366,31 @@ describe("I10 an agent that is killed while it locks", () => {
       await clock.until(() => !machine.open, 60_000);
       assert.equal(machine.kubelet, "stopped");
       assert.ok(!machine.effects.includes("unseal") && !machine.effects.includes("attest"));
+      await second.end();
+    });
+});
+
+describe("I2 an agent that is killed while it locks a node whose evidence was refused", () => {
+  for (const operation of ["kubernetes.stop", "disk.close"] as const)
+    it(`at ${operation}: the next one locks too, though the lease would live on`, async () => {
+      const machine = new FakeMachine();
+      const first = start(machine);
+      await clock.until(is(first, "serving"));
+      let reached = false;
+      machine.before = (what) => {
+        if (what === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
+        if (what !== operation) return undefined;
+        reached = true;
+        return new Promise<never>(() => undefined);
+      };
+      await clock.until(() => reached, 400_000);
+      first.kill();
+      machine.effects.length = 0;
+      machine.before = () => undefined;
+      const second = start(machine);
+      await clock.until(() => !machine.open || machine.effects.includes("kubernetes.start"), 60_000);
+      assert.equal(machine.open, false);
+      assert.equal(machine.kubelet, "stopped");
       await second.end();
     });
 });
@@ -446,6 +526,20 @@ describe("I6 a lease", () => {
     await agent.end();
   });
 
+  it("whose answer was long on its way ends by what remained of it", async () => {
+    const machine = new FakeMachine();
+    machine.remainingMs = 100_000;
+    const agent = start(machine);
+    await clock.until(is(agent, "serving"));
+    const since = clock.now;
+    machine.before = (operation) => {
+      if (operation === "renew") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+    };
+    await clock.until(is(agent, "locked"), 400_000);
+    assert.ok(clock.now - since <= 100_001, `${clock.now - since} ms`);
+    await agent.end();
+  });
+
   it("locks also while a renewal hangs and heeds no signal", async () => {
     const machine = new FakeMachine();
     const agent = start(machine);
@@ -467,6 +561,65 @@ describe("I6 a lease", () => {
     };
     await clock.until(() => machine.suspended, 400_000);
     assert.equal(machine.open, true);
+    await agent.end();
+  });
+
+  it("of a disk that was only suspended is not given back, though its evidence was refused", async () => {
+    const machine = new FakeMachine();
+    const agent = start(machine);
+    await clock.until(is(agent, "serving"));
+    machine.before = (operation) => {
+      if (operation === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
+      if (operation === "disk.close") throw new SealetError("DISK_BUSY", "A pod does not die");
+    };
+    await clock.until(() => machine.suspended, 400_000);
+    await clock.pass(60_000);
+    assert.equal(machine.effects.includes("release"), false);
+    assert.equal(machine.holder, "lease-1");
+    await agent.end();
+  });
+
+  it("is not renewed any more where the boot failed, though the disk could not be closed", async () => {
+    const machine = new FakeMachine();
+    machine.before = (operation) => {
+      if (operation === "enrol") throw new SealetError("ENROL_REFUSED", "Another name");
+      if (operation === "disk.close") throw new SealetError("DISK_BUSY", "A pod does not die");
+    };
+    const agent = start(machine);
+    await clock.until(() => machine.suspended, 400_000);
+    await clock.pass(600_000);
+    assert.equal(machine.effects.includes("renew"), false);
+    await agent.end();
+  });
+
+  it("that was renewed is the next agent's too, with the evidence that renewed it", async () => {
+    const machine = new FakeMachine();
+    const first = start(machine);
+    await clock.until(is(first, "serving"));
+    await clock.until(() => machine.effects.includes("renew"), 400_000);
+    await clock.pass(1000);
+    first.kill();
+    clock.now += 200_000;
+    machine.effects.length = 0;
+    const second = start(machine);
+    await clock.until(() => second.node.state.state !== "booting");
+    assert.equal(second.node.state.state, "serving");
+    assert.equal(second.node.facts.session?.evidenceSha256, "f6".repeat(32));
+    assert.equal(machine.effects.includes("attest"), false);
+    await second.end();
+  });
+
+  it("that is lost ends what runs beside a node that serves", async () => {
+    const machine = new FakeMachine();
+    let beside: AbortSignal | undefined;
+    const agent = start(machine, undefined, (signal) => (beside = signal));
+    await clock.until(is(agent, "serving"));
+    assert.equal(beside?.aborted, false);
+    machine.before = (operation) => {
+      if (operation === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
+    };
+    await clock.until(is(agent, "locked"), 400_000);
+    assert.equal(beside?.aborted, true);
     await agent.end();
   });
 
@@ -495,6 +648,20 @@ describe("I6 a lease", () => {
 });
 
 describe("I9 no secret", () => {
+  it("nor anything else of the agent's is another user's to read, whatever its umask", async () => {
+    const umask = process.umask(0);
+    try {
+      const agent = start(new FakeMachine());
+      await clock.until(is(agent, "serving"));
+      const names = readdirSync(run);
+      assert.deepEqual(names.toSorted(), ["events.jsonl", "session.json"]);
+      for (const name of names) assert.equal(statSync(join(run, name)).mode & 0o777, 0o600, name);
+      await agent.end();
+    } finally {
+      process.umask(umask);
+    }
+  });
+
   it("stands in an event or a file of the agent, and every key is wiped", async () => {
     const machine = new FakeMachine();
     const agent = start(machine);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { assert as holds, double, integer, property } from "fast-check";
 import { Journal } from "../../agent/boot/journal.ts";
 import type { Phase, PhaseState } from "../../agent/boot/phase.ts";
-import { mayRetry, retryDelay } from "../../agent/boot/retry.ts";
+import { RETRY, mayRetry, retryDelay } from "../../agent/boot/retry.ts";
 import { Runner } from "../../agent/boot/runner.ts";
 import { SealetError } from "../../agent/error.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -113,6 +113,26 @@ describe("backoff", () => {
     );
     assert.equal(retryDelay(1, 0.999), 250);
     assert.equal(retryDelay(50, 0.5), 15_000);
+  });
+
+  it("is for what heals by itself; what says that somebody changed something stands until a person acts", () => {
+    // Written out once more, by hand: a code that is not here is never tried again.
+    const retried = {
+      briefly: ["TEE_ABSENT", "INITDATA_MISSING", "DISK_MISSING", "DISK_BUSY", "NONCE_INVALID"],
+      "while-it-heals": [
+        ["EVIDENCE_THROTTLED", "KMS_UNREACHABLE", "KMS_UNTRUSTED", "KMS_BUSY", "LEASE_HELD"],
+        ["COLLATERAL_UNAVAILABLE", "AUDIT_FAILED", "STORE_FAILED", "NOT_SERVING", "SERVICE_FAILED"],
+        ["KUBELET_UNHEALTHY", "TIMEOUT"],
+      ].flat(),
+    };
+    for (const [code, retry] of Object.entries(RETRY)) {
+      const expected = retried.briefly.includes(code)
+        ? "briefly"
+        : retried["while-it-heals"].includes(code)
+          ? "while-it-heals"
+          : "never";
+      assert.equal(retry, expected, code);
+    }
   });
 
   it("ends by the stricter of phase and code", () => {

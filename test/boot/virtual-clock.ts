@@ -3,6 +3,9 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { Clock } from "../../agent/boot/clock.ts";
 import { SealetError } from "../../agent/error.ts";
 
+/** Real milliseconds in which a program that does not sleep has to do something. */
+const PATIENCE = 20_000;
+
 interface Sleeper {
   readonly at: number;
   readonly wake: () => void;
@@ -60,11 +63,17 @@ export class VirtualClock implements Clock {
   /** Lets time pass until this holds. @param limit virtual milliseconds after which the test fails */
   async until(condition: () => boolean, limit = 24 * 3600_000): Promise<void> {
     const end = this.now + limit;
+    let idleSince = performance.now();
     while (!condition()) {
       for (let i = 0; i < 3; i++) await turn();
       if (condition()) return;
       const next = this.#sleepers.toSorted((a, b) => a.at - b.at)[0];
-      if (next === undefined) continue;
+      if (next === undefined) {
+        if (performance.now() - idleSince > PATIENCE)
+          throw new Error("Nobody sleeps, and it does not come to pass");
+        continue;
+      }
+      idleSince = performance.now();
       if (next.at > end) throw new Error(`It did not come to pass within ${limit} ms`);
       this.#sleepers = this.#sleepers.filter((other) => other !== next);
       this.now = Math.max(this.now, next.at);

@@ -92,6 +92,25 @@ describe("collateral client", () => {
     assert.deepEqual(services.asked.slice(4), [PCK_CRL]);
   });
 
+  it("what was written ahead of a clock that was set back is asked for again", async () => {
+    await client().tdx(platform, never);
+    now -= HOUR_MS;
+    await client().tdx(platform, never);
+    assert.equal(services.asked.length, 8);
+  });
+
+  it("one client asks again for what is a day old, and for what lost its signer's chain", async () => {
+    const one = client();
+    await one.tdx(platform, never);
+    now += 25 * HOUR_MS;
+    await one.tdx(platform, never);
+    assert.equal(services.asked.length, 8);
+    for (const name of keptFiles().filter((file) => file === `${FMSPC}.json.issuer.pem`))
+      rmSync(join(directory, "tdx/certification/v4/tcb", name));
+    await one.tdx(platform, never);
+    assert.deepEqual(services.asked.slice(8), [TCB]);
+  });
+
   it("equal requests at the same time are one, and who gives up leaves the others alone", async () => {
     const one = client();
     const controller = new AbortController();
@@ -240,9 +259,12 @@ describe("collateral client", () => {
   });
 
   it("more than the size limit is not read", async () => {
-    services.served.set(ROOT_CRL, { body: new Uint8Array(5000) });
+    services.served.set(ROOT_CRL, { body: new Uint8Array(4001) });
     const small = patient(httpClient({ maxBytes: 4000 }), { attempts: 1 });
-    await assert.rejects(client({ get: small }).tdx(platform, never), { code: "COLLATERAL_INVALID" });
+    await assert.rejects(client({ get: small }).tdx(platform, never), {
+      code: "COLLATERAL_INVALID",
+      message: /more than 4000 bytes/,
+    });
   });
 
   it("AMD's: chains, CRL and a chip's certificate; VLEK's chain may be absent", async () => {
@@ -266,6 +288,22 @@ describe("collateral client", () => {
     assert.deepEqual(services.asked, []);
     await assert.rejects(client().vcek({ ...chip, hwid: "../x" }, never), { code: "COLLATERAL_INVALID" });
     await assert.rejects(client().vcek({ ...chip, tcb: "x" }, never), { code: "COLLATERAL_INVALID" });
+  });
+
+  it("a service that names its time is not asked before", async () => {
+    const slept: number[] = [];
+    const time = {
+      now: () => 0,
+      random: () => 0,
+      sleep: (ms: number) => Promise.resolve(void slept.push(ms)),
+    };
+    const answers = [
+      { status: 429, headers: { "retry-after": "7" }, body: new Uint8Array() },
+      { status: 200, headers: {}, body: new Uint8Array() },
+    ];
+    const get = patient(() => Promise.resolve(answers.shift() ?? assert.fail("asked too often")), {}, time);
+    await get(new URL("http://kds.example"), never);
+    assert.deepEqual(slept, [7000]);
   });
 
   it("requests to one host keep their distance", async () => {

@@ -1,15 +1,47 @@
 /** A chip's certificate that an operator keeps: it serves whatever the host's certificate table has. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { appraise } from "../../agent/attest/appraise.ts";
 import { vcekQuery } from "../../agent/attest/snp/vcek-query.ts";
 import { failures } from "../../agent/attest/verdict.ts";
-import { PATH, replaceFile, withKeptVcek } from "../../agent/collateral/directory.ts";
+import { PATH, readSnp, replaceFile, withKeptVcek } from "../../agent/collateral/directory.ts";
+import { pem } from "../../agent/crypto/pem.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
+import { syncsOf } from "../syncs.ts";
 import { MEASUREMENT, strictPolicy } from "../attest/snp/policies.ts";
 import { amdCa, certificateTable, signReport } from "../twin/amd-ca.ts";
+
+describe("collateral's directory", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sealet-directory-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it("I8 a part that is there and can't be read is refused, and not taken for none", () => {
+    const ca = amdCa("Genoa");
+    const chain = [ca.ask.der, ca.ark.der].map((der) => pem("CERTIFICATE", der));
+    replaceFile(join(folder, PATH.chain("Genoa", "vcek")), Buffer.concat(chain));
+    assert.ok(readSnp(folder, "Genoa")?.ask);
+    mkdirSync(join(folder, PATH.crl("Genoa", "vcek")), { recursive: true });
+    assert.throws(() => readSnp(folder, "Genoa"), { code: "CONFIG_INVALID" });
+  });
+
+  it("I10 has a part on the disk before its name, and its name before the call returns", () => {
+    assert.deepEqual(
+      syncsOf(() => replaceFile(join(folder, "part"), Buffer.alloc(1))),
+      ["file", "rename", "folder"],
+    );
+  });
+
+  it("leaves nothing of a file that can't be put in its place", () => {
+    mkdirSync(join(folder, "part/inner"), { recursive: true });
+    assert.throws(() => replaceFile(join(folder, "part"), Buffer.alloc(1)), { code: "STORE_FAILED" });
+    assert.deepEqual(readdirSync(folder), ["part"]);
+  });
+});
 
 describe("a kept VCEK", () => {
   const ca = amdCa("Genoa");

@@ -74,6 +74,13 @@ describe("initdata", () => {
     "an unknown table": Buffer.concat([built, Buffer.from("[more]\n")]),
     "no TOML": Buffer.from("{}"),
     "no UTF-8": Buffer.concat([built, Buffer.from([0xff])]),
+    "no UTF-8 in a comment": Buffer.concat([built, Buffer.from([0x23, 0xff, 0x0a])]),
+    "an unknown key": edited('"node": "worker-1"', '"node": "worker-1", "debug": true'),
+    "an unknown key of the KMS": edited('"spkiSha256"', '"insecure": true, "spkiSha256"'),
+    "a pin that is cut": edited("07".repeat(32), "07".repeat(31)),
+    "a pin in capitals": edited("07".repeat(32), "AB".repeat(32)),
+    "a port that is none": edited("kms.example.org:7443", "kms.example.org:65536"),
+    "a disk's serial that is a path": edited('"serial": "state"', '"serial": "state/../vda"'),
     "too much": Buffer.concat([built, Buffer.alloc(65536, "\n")]),
     "a name that is none": edited('"node": "worker-1"', '"node": "../worker"'),
     "an enrolment of another node": buildWithout(envelope({ ...claims, node: "worker-2" })),
@@ -118,6 +125,9 @@ describe("initdata's disk", () => {
     head.write("initdata");
     head.writeBigUInt64LE(BigInt(bomb.length), 8);
     assert.throws(() => unframeInitdata(Buffer.concat([head, bomb])), { code: "INITDATA_INVALID" });
+    const long = Buffer.from(image);
+    long.writeBigUInt64LE(BigInt(image.length - 15), 8);
+    assert.throws(() => unframeInitdata(long), { code: "INITDATA_INVALID" });
     const huge = Buffer.from(image);
     huge.writeBigUInt64LE(2n ** 64n - 1n, 8);
     assert.throws(() => unframeInitdata(huge), { code: "INITDATA_INVALID" });

@@ -14,10 +14,11 @@ describe("measured configuration", () => {
   });
 
   it("refuses what it does not know, all at once", () => {
-    const bad = { ...good, logLevel: "loud", api: { port: 0 }, shell: true };
+    const stateDisk = { minimumBytes: 64 * 1024 ** 2 - 1 };
+    const bad = { ...good, logLevel: "loud", api: { port: 0 }, stateDisk, shell: true };
     assert.throws(() => parseMeasured(Buffer.from(JSON.stringify(bad))), {
       code: "CONFIG_INVALID",
-      message: /\.logLevel.*\.api\.port.*"shell"/,
+      message: /\.logLevel.*\.api\.port.*\.stateDisk\.minimumBytes.*"shell"/,
     });
     assert.throws(() => parseMeasured(Buffer.from("{")), { code: "CONFIG_INVALID" });
   });

@@ -1,6 +1,7 @@
 /** Certificates and requests as made here, read by OpenSSL (node:crypto) and by the KMS's strict reader. */
 import assert from "node:assert/strict";
 import { X509Certificate, createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { OID, parseCertificate } from "../../agent/attest/x509.ts";
 import { certificateRequest, encodeName, issueCertificate } from "../../agent/crypto/certificate.ts";
 import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { pem } from "../../agent/crypto/pem.ts";
@@ -51,6 +52,51 @@ describe("certificates", () => {
       assert.deepEqual(serving.keyUsage, ["1.3.6.1.5.5.7.3.1"]);
     });
   }
+
+  it("of nodes may sign nothing, say so critically, and have serials of their own", async () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const request = certificateRequest(SUBJECT, undefined, privateKey);
+    const { certificate, privateKey: key } = await createCa("prod");
+    const authority = openCa(certificate, key, 86_400_000);
+    const signed = await authority.sign("worker-1", { client: request, serving: request }, Date.now());
+    const serials = [authority.certificate, signed.client, signed.serving].map(
+      (der) => new X509Certificate(der).serialNumber,
+    );
+    assert.equal(new Set(serials).size, 3);
+    for (const der of [signed.client, signed.serving]) {
+      const { extensions } = parseCertificate(der);
+      const found = [OID.basicConstraints, OID.keyUsage].map((id) => {
+        const { critical, value } = extensions.get(id) ?? assert.fail(id);
+        return [critical, Buffer.from(value).toString("hex")];
+      });
+      // No CA; digitalSignature alone.
+      assert.deepEqual(found, [
+        [true, "3000"],
+        [true, "03020780"],
+      ]);
+    }
+  });
+
+  it("I9 leave no encoding of their private keys behind", async () => {
+    const keys: { export: (...options: never[]) => unknown } = Object.getPrototypeOf(
+      generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
+    );
+    const { export: exported } = keys;
+    const seen: Buffer[] = [];
+    keys.export = function (...options) {
+      const encoded = exported.apply(this, options);
+      if (encoded instanceof Buffer) seen.push(encoded);
+      return encoded;
+    };
+    try {
+      await createIdentity("sealet node");
+      await createCa("prod");
+    } finally {
+      keys.export = exported;
+    }
+    assert.equal(seen.length, 2);
+    for (const bytes of seen) assert.ok(bytes.every((byte) => byte === 0));
+  });
 
   it("requests are read back by the strict reader", async () => {
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

@@ -4,6 +4,7 @@ import { blankRegions, nameContents } from "../../agent/disk/blank.ts";
 import { classify, type Blankness } from "../../agent/disk/classify.ts";
 import { geometryOf, MIN_DISK_BYTES } from "../../agent/disk/layout.ts";
 import { bindingOf, encodeRecord, sha256, type SealRecord } from "../../agent/disk/record.ts";
+import { SealetError } from "../../agent/error.ts";
 import { area, header, JSON_AREA, repair, UUID } from "./header.ts";
 
 const DISK = 1 << 30;
@@ -89,6 +90,25 @@ describe("disk classification", () => {
       await found(area({ header: HEADER, slots: [slots[1], slots[0]] })),
       "tampered HEADER_TAMPERED",
     );
+    const renamed = record("sealed", 1n, { uuid: UUID.replace("4", "5") });
+    assert.equal(
+      await found(area({ header: HEADER, slots: [Buffer.alloc(0), renamed] })),
+      "tampered HEADER_TAMPERED",
+    );
+  });
+});
+
+describe("disk classification, of what was not read", () => {
+  it("I3 never takes it for blank: a proof that fails, an area that is cut", async () => {
+    const failed = new SealetError("DISK_IO", "a sector can't be read");
+    await assert.rejects(
+      classify(area({}), DISK, () => Promise.reject(failed)),
+      failed,
+    );
+    await assert.rejects(
+      classify(area({}).subarray(0, -1), DISK, () => Promise.resolve(BLANK)),
+      { code: "INTERNAL" },
+    );
   });
 });
 
@@ -108,7 +128,19 @@ describe("blank proof", () => {
       assert.ok(total < 40 * 2 ** 20);
     }
     const offsets = new Set(blankRegions(2 ** 40).map(({ offset }) => offset));
-    for (const mib of [64, 128, 256 * 1024, 3 * 128]) assert.ok(offsets.has(mib * 2 ** 20), `${mib} MiB`);
+    for (const mib of [64, 128, 256 * 1024, 3 * 128, 24, 9 * 8, 81 * 8])
+      assert.ok(offsets.has(mib * 2 ** 20), `${mib} MiB`);
+  });
+
+  it("I3 leaves no long stretch of a disk unread, however large that is", () => {
+    for (const size of [DISK, 20 * 2 ** 30, 2 ** 40, 16 * 2 ** 40]) {
+      const regions = blankRegions(size);
+      const gaps = regions.map(({ offset }, i) => {
+        const before = regions[i - 1];
+        return before === undefined ? 0 : offset - before.offset - before.bytes;
+      });
+      assert.ok(Math.max(...gaps) < size / 200, `${Math.max(...gaps)} of ${size} bytes`);
+    }
   });
 
   it("covers a disk that is smaller than what it would read", () => {

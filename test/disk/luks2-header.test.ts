@@ -64,6 +64,17 @@ describe("LUKS2 header", () => {
       codeOf(() => parseLuks2Header(bytes)),
       "DISK_DAMAGED",
     );
+    const renamed = header();
+    renamed.write(UUID.replace("4", "5"), 16384 + 168);
+    repair(renamed, 1);
+    assert.equal(
+      codeOf(() => parseLuks2Header(renamed)),
+      "DISK_DAMAGED",
+    );
+    assert.equal(
+      codeOf(() => parseLuks2Header(Buffer.concat([header(), Buffer.alloc(1)]))),
+      "DISK_DAMAGED",
+    );
   });
 
   const deviations: readonly (readonly [string, string, unknown])[] = [
@@ -95,7 +106,10 @@ describe("LUKS2 header", () => {
     ["a flag", "config.flags", ["allow-discards"]],
     ["another JSON size", "config.json_size", "28672"],
     ["a digest for no keyslot", "digests.0.keyslots", []],
+    ["a digest for a second keyslot too", "digests.0.keyslots", ["0", "1"]],
     ["a digest that hangs", "digests.0.iterations", 4_000_000_000],
+    ["a digest that takes longer than its bound", "digests.0.iterations", 100_001],
+    ["a weak digest", "digests.0.iterations", 999],
     ["a second digest", "digests.1", JSON_AREA.digests["0"]],
     ["an unknown key", "extra", {}],
     ["__proto__", "segments.0.toString", 1],
@@ -108,6 +122,31 @@ describe("LUKS2 header", () => {
       );
     });
   }
+
+  /** Dots address every value that is no object or list, as `edited` takes it. */
+  const leaves = (at: object, path: string): (readonly [string, string | number])[] =>
+    Object.entries(at).flatMap(([key, value]: [string, unknown]) =>
+      typeof value === "string" || typeof value === "number"
+        ? [[`${path}${key}`, value] as const]
+        : typeof value === "object" && value !== null && !Array.isArray(value)
+          ? leaves(value, `${path}${key}.`)
+          : [],
+    );
+
+  it("I4 refuses it with any one value changed, of another type, or left out", () => {
+    const all = leaves(JSON_AREA, "");
+    assert.ok(all.length >= 30);
+    for (const [path, value] of all) {
+      const other = path === "digests.0.iterations" ? 0 : typeof value === "number" ? value + 1 : `${value}x`;
+      for (const changed of [other, null, {}, undefined]) {
+        assert.equal(
+          codeOf(() => checkLuks2Header(header(edited(path, changed)))),
+          "HEADER_PROFILE",
+          `${path}: ${JSON.stringify(changed)}`,
+        );
+      }
+    }
+  });
 
   it("I4 refuses JSON that two readers could read differently", () => {
     const text = JSON.stringify(JSON_AREA);
@@ -156,6 +195,17 @@ describe("LUKS2 header", () => {
       }
     });
   }
+
+  it("I4 refuses data behind its checksum, which covers zeros there", () => {
+    for (const at of [448 + 32, 16384 + 448 + 63]) {
+      const bytes = header();
+      bytes.writeUInt8(1, at);
+      assert.equal(
+        codeOf(() => checkLuks2Header(bytes)),
+        "HEADER_PROFILE",
+      );
+    }
+  });
 
   it("I4 refuses every mutant of its two copies, with an error of its own", () => {
     const good = header();

@@ -151,6 +151,24 @@ describe("seal record", () => {
     }
   });
 
+  it("I4 is refused where a single field, under a right checksum, is not what sealet writes", () => {
+    const fields: readonly (readonly [string, (bytes: Buffer) => unknown])[] = [
+      ["version 0", (bytes) => bytes.writeUInt16LE(0, 8)],
+      ["version 2", (bytes) => bytes.writeUInt16LE(2, 8)],
+      ["kind 0", (bytes) => bytes.writeUInt8(0, 10)],
+      ["kind 3", (bytes) => bytes.writeUInt8(3, 10)],
+      ["initialised 2", (bytes) => bytes.writeUInt8(2, 11)],
+      ["an impossible size", (bytes) => bytes.writeBigUInt64LE(2n ** 53n, 112)],
+      ["a reserved byte", (bytes) => bytes.writeUInt8(1, 447)],
+    ];
+    for (const [what, edit] of fields) {
+      const bytes = block(sealed(5n));
+      edit(bytes);
+      sha256(bytes.subarray(0, 480)).copy(bytes, 480);
+      assert.throws(() => readSlot(bytes), tampered, what);
+    }
+  });
+
   it("binds cluster and node apart", () => {
     assert.notDeepEqual(bindingOf("a", "bc"), bindingOf("ab", "c"));
   });

@@ -160,7 +160,7 @@ describe("KMS doors", () => {
       assert.match(await handshake({ ...TLS_OPTIONS, ecdhCurve }), /handshake failure/i);
   });
 
-  it("no certificate, another kind of key, or no HTTP/2: no service", async () => {
+  it("no certificate, or another kind of key: no service", async () => {
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
     const subject = { CN: "node" };
     const certificate = issueCertificate(

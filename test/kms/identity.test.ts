@@ -142,6 +142,7 @@ describe("KMS, identities and leases", () => {
       const fresh = await machine.start();
       assert.notDeepEqual(fresh.key, key);
       assert.notEqual(machine.disk.uuid, old.uuid);
+      assert.equal(machine.disk.epoch, 1n);
     });
   });
 });

@@ -160,7 +160,7 @@ describe("KMS under attack", () => {
         assert.ok(!text.includes(key.toString(encoding)));
     });
 
-    it("a policy that changes between appraisal and decision decides", async () => {
+    it("a policy that comes into force while evidence is got decides", async () => {
       let applied = false;
       const evidence = twinEvidence(initdata);
       using late = await Machine.boot(cluster, initdata, async (bound, signal) => {

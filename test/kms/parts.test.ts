@@ -16,10 +16,13 @@ import * as fc from "fast-check";
 import { createDirectory, openDirectory, pathsOf } from "../../agent/kms/directory.ts";
 import { Nonces } from "../../agent/kms/nonces.ts";
 import { podCidr } from "../../agent/kms/pod-network.ts";
+import { checkSizes } from "../../agent/kms/request-form.ts";
 import { type KeyName, createRootKeyFile, readRootKeyFile } from "../../agent/kms/root-key.ts";
 import { type Share, Throttle } from "../../agent/kms/throttle.ts";
 import { createOperatorKey } from "../../agent/cli/sign.ts";
+import { syncsOf } from "../syncs.ts";
 
+const EMPTY = Buffer.alloc(0);
 let folder: string;
 
 /** Of each test that asks for it: hooks outside a suite would be every file's. */
@@ -41,7 +44,10 @@ describe("Root key", () => {
 
   it("gives one key for one name, and another for every other", () => {
     const path = join(folder, "root.key");
-    createRootKeyFile(path);
+    assert.deepEqual(
+      syncsOf(() => createRootKeyFile(path)),
+      ["file"],
+    );
     assert.equal(statSync(path).mode & 0o777, 0o600);
     using root = readRootKeyFile(path);
     using again = readRootKeyFile(path);
@@ -72,8 +78,10 @@ describe("Root key", () => {
     chmodSync(path, 0o640);
     assert.throws(() => readRootKeyFile(path), { code: "CONFIG_INVALID", message: /Others may read/ });
     chmodSync(path, 0o600);
-    truncateSync(path, 31);
-    assert.throws(() => readRootKeyFile(path), { code: "CONFIG_INVALID" });
+    for (const length of [33, 31]) {
+      truncateSync(path, length);
+      assert.throws(() => readRootKeyFile(path), { code: "CONFIG_INVALID" });
+    }
     assert.throws(() => readRootKeyFile(join(folder, "none")), { code: "CONFIG_INVALID" });
   });
 
@@ -163,6 +171,13 @@ describe("Throttle", () => {
     throttle.admit(peer("a"), 62_000);
   });
 
+  it("forgets its minute where the clock is set back", () => {
+    const throttle = new Throttle(1);
+    throttle.refused(peer("a"), 1_000_000);
+    assert.throws(() => throttle.admit(peer("a"), 1_000_000), { code: "KMS_BUSY" });
+    throttle.admit(peer("a"), 5000);
+  });
+
   it("counts a machine with many addresses once, and does not grow with their number", () => {
     const throttle = new Throttle(1);
     for (let i = 0; i < 10_000; i++) throttle.refused(peer(`peer-${i}`), 0);
@@ -177,6 +192,25 @@ describe("Throttle", () => {
     assert.throws(() => throttle.admit(lease("lease a"), 0), { code: "KMS_BUSY" });
     throttle.admit(lease("lease b"), 0);
     throttle.admit(lease("lease a"), 60_000);
+  });
+});
+
+describe("A request's form", () => {
+  it("has a bound for each part, and none is a byte longer", () => {
+    const evidence = { tee: "tdx", report: EMPTY, auxiliary: EMPTY, eventLog: EMPTY };
+    for (const [part, most] of [
+      ["report", 16_384],
+      ["auxiliary", 65_536],
+      ["eventLog", 131_072],
+    ] as const) {
+      const request = (bytes: number) => ({
+        body: EMPTY,
+        evidence: { ...evidence, [part]: Buffer.alloc(bytes) },
+      });
+      assert.equal(checkSizes(request(most))[part].length, most);
+      assert.throws(() => checkSizes(request(most + 1)), { code: "REQUEST_INVALID" }, part);
+    }
+    assert.throws(() => checkSizes({ body: Buffer.alloc(16_385), evidence }), { code: "REQUEST_INVALID" });
   });
 });
 

@@ -1,11 +1,13 @@
 /** Evidence, nonces and answers that are carried from where they belong to where they do not. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { KmsService, UnsealBody } from "../../agent/api/gen/sealet.ts";
+import { KmsService, RenewBody, UnsealBody } from "../../agent/api/gen/sealet.ts";
+import { reportData } from "../../agent/attest/report-data.ts";
+import { nodeCrypto } from "../../agent/crypto/node.ts";
 import { createIdentity, spkiOf } from "../../agent/kms/identity.ts";
 import { createKemKey, unwrap } from "../../agent/kms/wrap.ts";
 import { Attacker, Target, forgeRequest } from "./attacker.ts";
-import { type Cluster, type Machine, blank, codeOf, sealed } from "./cluster.ts";
+import { type Cluster, type Machine, blank, codeOf, never, sealed, twinEvidence } from "./cluster.ts";
 
 describe("KMS, relays and replays", () => {
   let target: Target;
@@ -94,6 +96,22 @@ describe("KMS, relays and replays", () => {
       const stolen = await target.forge({ body: { nonce } });
       await target.refused(attacker.unseal(stolen), "NONCE_INVALID");
       await owner.unseal(await forgeRequest(owner, initdata, target.enrolment, { body: { nonce } }));
+    });
+
+    it("of a renewal is good once, and for who asked for it", async () => {
+      const { leaseId } = await machine.start();
+      using same = new Attacker(cluster, machine.identity);
+      const renewal = async (nonce: Buffer) => {
+        const body = Buffer.from(RenewBody.encode({ nonce, leaseId }).finish());
+        const keys = { kmsSpki: same.kmsSpki, nodeSpki: spkiOf(machine.identity.certificate) };
+        const bound = { purpose: "renew", nonce, ...keys, kemPublicKey: Buffer.alloc(0), body } as const;
+        const signed = Buffer.from(await reportData(nodeCrypto(), bound));
+        return { body, evidence: await twinEvidence(initdata)(signed, never) };
+      };
+      const good = await renewal(await same.nonce());
+      await same.ask(KmsService.renew, good);
+      for (const request of [good, await renewal(randomBytes(32)), await renewal(await attacker.nonce())])
+        assert.equal(await codeOf(same.ask(KmsService.renew, request)), "NONCE_INVALID");
     });
 
     it("that has expired is refused", async () => {

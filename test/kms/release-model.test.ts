@@ -5,7 +5,7 @@ import * as fc from "fast-check";
 import { asSealetError } from "../../agent/error.ts";
 import type { PresentedDisk } from "../../agent/kms/disk-facts.ts";
 import { type NodeRecord, isLive } from "../../agent/kms/record.ts";
-import { type Grant, commitEpoch, grantUnseal } from "../../agent/kms/release.ts";
+import { type Grant, commitEpoch, extendLease, grantUnseal, liveLease } from "../../agent/kms/release.ts";
 
 const LEASE_MS = 100;
 
@@ -138,5 +138,54 @@ describe("Node record, any course of events", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe("Node record, at its edges", () => {
+  const uuid = "471434e5-5c44-4f7d-9488-2831ee4dbd15";
+  const holder = "ab".repeat(32);
+  const lease = { id: "00".repeat(16), holder, expires: 1000, committed: false };
+  const held: NodeRecord = { ...fresh, disk: { state: "formatting", uuid }, lease };
+  const grant = (record: NodeRecord, changes: Partial<PresentedDisk>) =>
+    grantUnseal(record, {
+      holder,
+      disk: { ...blank, state: "sealed", uuid, generation: 1, epoch: 1, ...changes },
+      now: 0,
+      leaseMs: LEASE_MS,
+      fresh: { leaseId: lease.id, uuid },
+    });
+
+  it("I5 opens a disk of the generation on record, neither older nor newer", () => {
+    const record: NodeRecord = { ...held, disk: { state: "sealed", uuid }, generation: 2, epoch: 3 };
+    for (const generation of [0, 1, 3])
+      assert.throws(() => grant(record, { generation, epoch: 3 }), {
+        code: "RELEASE_REFUSED",
+        predicate: "disk.generation",
+      });
+    assert.equal(grant(record, { generation: 2, epoch: 3 }).format, false);
+  });
+
+  it("I5 opens no disk that says it was sealed before the first epoch", () => {
+    assert.throws(() => grant(held, { epoch: 0 }), { code: "RELEASE_REFUSED", predicate: "disk.epoch" });
+    assert.equal(grant(held, { epoch: 1 }).nextEpoch, 1);
+  });
+
+  it("I6 ends a lease at its time, for its holder as for others", () => {
+    assert.equal(liveLease(held, holder, 999), lease);
+    assert.throws(() => liveLease(held, holder, 1000), { code: "LEASE_LOST" });
+  });
+
+  it("I6 never shortens a lease that its holder may still count on", () => {
+    const renewed = extendLease(held, { holder, leaseId: lease.id, now: 10, leaseMs: 20 });
+    assert.equal(renewed.lease.expires, 1000);
+    assert.equal(renewed.record.lease?.expires, 1000);
+  });
+
+  it("I3 commits nothing where a blank disk is expected", () => {
+    const record: NodeRecord = { ...held, disk: { state: "expects-blank", uuid: "" } };
+    assert.throws(() => commitEpoch(record, { holder, uuid: "", epoch: 1, now: 0 }), {
+      code: "RELEASE_REFUSED",
+      predicate: "disk.uuid",
+    });
   });
 });

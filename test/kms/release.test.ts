@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { Cluster, Machine, blank, never, sealed } from "./cluster.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { Cluster, Machine, blank, never, sealed, twinEvidence } from "./cluster.ts";
 
 const REFUSED = (code: string) => ({ code });
 
@@ -138,6 +139,25 @@ describe("KMS, a node's life", () => {
     cluster.clock.ahead += 301_000;
     await assert.rejects(machine.connection.renew(leaseId, never), REFUSED("LEASE_LOST"));
     await assert.rejects(machine.connection.release(leaseId, never), REFUSED("LEASE_LOST"));
+  });
+
+  it("I6 counts a lease from before it was asked for, however long the TEE takes", async () => {
+    const initdata = await cluster.addNode("w1");
+    const evidence = twinEvidence(initdata);
+    using machine = await Machine.boot(cluster, initdata, async (bound, signal) => {
+      await delay(200);
+      return evidence(bound, signal);
+    });
+    const { leaseId } = await machine.start();
+    const { durationMs, heldUntil } = await machine.connection.renew(leaseId, never);
+    assert.ok(heldUntil <= performance.now() + durationMs - 200);
+  });
+
+  it("gives a lease back by its id only", async () => {
+    using machine = await Machine.boot(cluster, await cluster.addNode("w1"));
+    const { leaseId } = await machine.start();
+    await assert.rejects(machine.connection.release("00".repeat(16), never), REFUSED("LEASE_LOST"));
+    assert.equal((await cluster.record("w1")).lease?.id, leaseId);
   });
 
   it("restarts with everything it knew, except its challenges", async () => {

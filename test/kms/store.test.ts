@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AuditDraft, GENESIS, followChain } from "../../agent/kms/audit.ts";
+import { METHOD, withOperator } from "../../agent/cli/operator-client.ts";
+import { type AuditDraft, GENESIS, chainHash, followChain } from "../../agent/kms/audit.ts";
 import { pathsOf } from "../../agent/kms/directory.ts";
 import type { NodeRecord } from "../../agent/kms/record.ts";
 import { SqliteStore } from "../../agent/kms/sqlite.ts";
@@ -82,6 +83,69 @@ describe("KMS store", () => {
     );
   });
 
+  it("I7 answers nothing that did not become durable, and goes on with the chain from where that is", async () => {
+    await add("a");
+    await store.close();
+    const db = new DatabaseSync(path);
+    // A constraint that is looked at when a transaction is committed, and only then.
+    db.exec(`CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
+      CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED) STRICT;
+      CREATE TRIGGER late AFTER INSERT ON audit WHEN NEW.node = 'b' BEGIN INSERT INTO child VALUES (1); END`);
+    db.close();
+    store = new SqliteStore(path, () => 1000);
+    await assert.rejects(add("b"), { code: "AUDIT_FAILED" });
+    assert.equal(await store.readNode("b"), undefined);
+    await add("c");
+    const entries = await store.listAudit(0n, 10);
+    assert.deepEqual(
+      entries.map(({ node }) => node),
+      ["a", "c"],
+    );
+    assert.deepEqual(followChain({ sequence: 0n, hash: GENESIS }, entries), await store.auditHead());
+  });
+
+  it("writes no record that it could not read again, nor the entry of its decision", async () => {
+    const put = (changes: Partial<NodeRecord>) =>
+      store.decide("a", () => ({
+        value: undefined,
+        record: { ...record("a", 0), ...changes },
+        audit: entry("a"),
+      }));
+    await assert.rejects(put({ epoch: -1 }), { code: "STORE_FAILED" });
+    assert.deepEqual(await store.listAudit(0n, 10), []);
+    await put({});
+    const entries = await store.listAudit(0n, 10);
+    assert.ok(!("broken" in followChain({ sequence: 0n, hash: GENESIS }, entries)));
+  });
+
+  it("I5 puts no policy in force twice, nor an older one", async () => {
+    const put = (version: bigint) =>
+      store.replacePolicy({ version, envelope: Buffer.from(String(version)) }, entry("p"));
+    assert.deepEqual(
+      [await put(2n), await put(2n), await put(1n), await put(3n)],
+      [true, false, false, true],
+    );
+    assert.equal((await store.readPolicy())?.version, 3n);
+    assert.equal((await store.listAudit(0n, 10)).length, 2);
+  });
+
+  it("finds the node of a key by its latest lease", async () => {
+    const holder = "ab".repeat(32);
+    for (const [name, expires] of [
+      ["a", 10],
+      ["b", 30],
+      ["c", 20],
+    ] as const) {
+      const lease = { id: "00".repeat(16), holder, expires, committed: false };
+      await store.decide(name, (state) => ({
+        value: undefined,
+        record: { ...record(name, state.freePodNetwork()), lease },
+        audit: entry(name),
+      }));
+    }
+    assert.equal((await store.readHeldBy(holder))?.name, "b");
+  });
+
   it("goes on with the chain when it is opened again", async () => {
     await add("a");
     await store.close();
@@ -121,6 +185,35 @@ describe("KMS store", () => {
   });
 });
 
+describe("KMS audit chain", () => {
+  it("I7 is broken by a change of any one field of any entry, and by its place", () => {
+    const genesis = { sequence: 0n, hash: GENESIS };
+    const first = { sequence: 1n, timeUnixMs: 1n, action: "release", node: "w1", code: "OK", detail: "{}" };
+    const one = { ...first, hash: chainHash(GENESIS, first) };
+    const second = { ...first, sequence: 2n, timeUnixMs: 2n };
+    const two = { ...second, hash: chainHash(one.hash, second) };
+    assert.deepEqual(followChain(genesis, [one, two]), { sequence: 2n, hash: two.hash });
+    for (const change of [
+      { timeUnixMs: 3n },
+      { action: "commit" },
+      { node: "w2" },
+      { code: "LEASE_LOST" },
+      { detail: "{ }" },
+      { sequence: 9n },
+      { hash: Buffer.alloc(32) },
+      // The same text, cut elsewhere.
+      { action: "releasew", node: "1" },
+    ]) {
+      assert.deepEqual(followChain(genesis, [{ ...one, ...change }, two]), { broken: 1n });
+      assert.deepEqual(followChain(genesis, [one, { ...two, ...change }]), { broken: 2n });
+    }
+    assert.deepEqual(followChain(genesis, [two]), { broken: 1n });
+    const skipped = { ...second, sequence: 3n };
+    const three = { ...skipped, hash: chainHash(one.hash, skipped) };
+    assert.deepEqual(followChain(genesis, [one, three]), { broken: 2n });
+  });
+});
+
 describe("KMS whose audit log cannot be written", () => {
   it("I7 answers nothing and changes nothing, and serves again when it can", async () => {
     await using cluster = await Cluster.start();
@@ -135,11 +228,13 @@ describe("KMS whose audit log cannot be written", () => {
     assert.equal(await codeOf(machine.unseal()), "AUDIT_FAILED");
     machine.disk = { ...machine.disk, state: "foreign" };
     assert.equal(await codeOf(machine.unseal()), "AUDIT_FAILED");
+    const remove = withOperator(cluster.kms.socket, (ask) => ask(METHOD.removeNode, { name: "nobody" }));
+    assert.equal(await codeOf(remove), "AUDIT_FAILED");
     assert.equal((await cluster.record("w1")).diskState, "expects-blank");
     assert.equal((await cluster.record("w1")).lease, undefined);
     assert.deepEqual(
       cluster.defects.map(String),
-      Array<string>(2).fill("SealetError: The audit log cannot be written"),
+      Array<string>(3).fill("SealetError: The audit log cannot be written"),
     );
     await cluster.kms.close();
     const again = new DatabaseSync(pathsOf(cluster.directory).database);

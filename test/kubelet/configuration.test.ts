@@ -55,6 +55,16 @@ describe("kubelet's configuration", () => {
     const configuration: Record<string, unknown> = JSON.parse(kubeletConfiguration({}, "/etc/resolv.conf"));
     const { authentication, authorization, readOnlyPort, tlsMinVersion, protectKernelDefaults } =
       configuration;
+    const { seccompDefault, rotateCertificates, serverTLSBootstrap, healthzBindAddress } = configuration;
+    assert.deepEqual(
+      { seccompDefault, rotateCertificates, serverTLSBootstrap, healthzBindAddress },
+      {
+        seccompDefault: true,
+        rotateCertificates: false,
+        serverTLSBootstrap: false,
+        healthzBindAddress: "127.0.0.1",
+      },
+    );
     assert.deepEqual(
       { authentication, authorization, readOnlyPort, tlsMinVersion, protectKernelDefaults },
       {
@@ -91,6 +101,7 @@ describe("containerd's and CNI's configuration", () => {
   it("is TOML of version 4, with the pause image pinned and systemd's control groups", () => {
     const configuration = parse(containerdConfiguration());
     assert.equal(configuration["version"], 4);
+    assert.deepEqual(configuration["imports"], []);
     const text = JSON.stringify(configuration);
     assert.match(text, /"pinned_images":\{"sandbox":"sealet\.local\/pause:1"\}/);
     assert.match(text, /"SystemdCgroup":true/);

@@ -22,6 +22,7 @@ import {
   validity,
 } from "../../agent/kubelet/credentials.ts";
 import { OTHER_CAS } from "../kms/other-cas.ts";
+import { syncsOf } from "../syncs.ts";
 
 describe("the node's credentials", () => {
   let folder: string;
@@ -102,7 +103,8 @@ describe("the node's credentials", () => {
   });
 
   it("are refused otherwise, and the reason is told", async () => {
-    const answer = await enrol();
+    const made = createCa("prod");
+    const answer = await enrol("worker-1", made);
     const keys = openKeys(files);
     const another = await enrol("worker-2");
     const stranger = await enrol();
@@ -121,12 +123,37 @@ describe("the node's credentials", () => {
         message,
       });
     }
+    const renamed = await enrol("worker-2", made);
+    const unsigned = Buffer.from(answer.clientCertificate);
+    unsigned.writeUInt8(unsigned.readUInt8(unsigned.length - 5) ^ 1, unsigned.length - 5);
+    for (const [change, found] of [
+      [{ clientCertificate: renamed.clientCertificate }, "O=system:nodes, CN=system:node:worker-2"],
+      [{ servingCertificate: renamed.servingCertificate }, "O=system:nodes, CN=system:node:worker-2"],
+      [{ clientCertificate: unsigned }, "one that is not"],
+    ] as const) {
+      assert.throws(() => checkEnrolment({ ...answer, ...change }, keys, "worker-1"), {
+        code: "ENROL_REFUSED",
+        found,
+      });
+    }
     rmSync(files.servingKey);
     assert.throws(() => checkEnrolment(answer, openKeys(files), "worker-1"), { code: "ENROL_REFUSED" });
   });
 });
 
 describe("a file that is written atomically", () => {
+  it("I10 is on the disk before it has its name, and its name before the call returns", () => {
+    const folder = mkdtempSync(join(tmpdir(), "sealet-file-"));
+    const path = join(folder, "a/b");
+    const contents = Buffer.alloc(1 << 20, 7);
+    assert.deepEqual(
+      syncsOf(() => writeAtomically(path, contents)),
+      ["file", "rename", "folder"],
+    );
+    assert.deepEqual(readFileSync(path), contents);
+    rmSync(folder, { recursive: true });
+  });
+
   it("is left alone where it has the bytes already", () => {
     const folder = mkdtempSync(join(tmpdir(), "sealet-file-"));
     const path = join(folder, "a/b");

@@ -35,6 +35,11 @@ describe("a TDX quote", () => {
 
   it("is refused where it is SGX's, of another version, or cut off before its report data ends", () => {
     const sgx = vector("dcap-qvl/sample/sgx_quote");
+    const notTdx = Buffer.from(quote);
+    notTdx.writeUInt32LE(0, 4);
+    assert.throws(() => {
+      checkQuote(notTdx, nonce);
+    }, malformed);
     const version3 = Buffer.from(quote);
     version3.writeUInt16LE(3, 0);
     for (const bytes of [sgx, version3, quote.subarray(0, 631), quote.subarray(0, 47), Buffer.alloc(0)])

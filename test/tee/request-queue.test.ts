@@ -77,6 +77,23 @@ describe("the queue before a TEE's device", () => {
     assert.equal(begun, false);
   });
 
+  it("does not begin a request whose caller gives up while it keeps the distance", async () => {
+    const giveUp = new AbortController();
+    class Impatient extends HandClock {
+      override sleep(milliseconds: number): Promise<void> {
+        giveUp.abort();
+        return super.sleep(milliseconds);
+      }
+    }
+    const queue = new RequestQueue(1000, new Impatient());
+    await queue.run(() => Promise.resolve(), signal);
+    let begun = false;
+    const late = queue.run(() => Promise.resolve((begun = true)), giveUp.signal);
+    await assert.rejects(late, { code: "CANCELLED" });
+    await queue.run(() => Promise.resolve(), signal);
+    assert.equal(begun, false);
+  });
+
   it("does not let the next request begin while an abandoned one is with the platform", async () => {
     const queue = new RequestQueue(0);
     const { promise, resolve } = Promise.withResolvers<void>();
