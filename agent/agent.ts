@@ -2,7 +2,7 @@
  * `sealet agent`: the real parts put together, in one process that systemd watches. The socket is served from the first
  * moment to the last, whatever becomes of the boot: a node that fails must be able to say why.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { hardenProcess } from "../native/memory.ts";
 import { type Notifier, createNotifier } from "../native/notify.ts";
 import { peerCredentials } from "../native/peer-credentials.ts";
@@ -108,6 +108,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
 function viewOf(node: Node<NodeUnsealed>, machine: ThisMachine, journal: Journal): NodeView {
   return {
+    bootId: readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim(),
     events: journal,
     disk: () => machine.describeDisk(),
     evidence: (nonce, signal) => machine.evidence(nonce, signal),

@@ -10,6 +10,8 @@ export interface NodeView {
   disk(): Promise<Disk>;
   /** @param nonce 1 to 64 bytes */
   evidence(nonce: Buffer, signal: AbortSignal): Promise<Evidence>;
+  /** @see random(4), boot_id */
+  readonly bootId: string;
   readonly events: {
     after(sequence: number): readonly BootEvent[];
     subscribe(listener: () => void): () => void;
@@ -39,15 +41,15 @@ export function nodeService(view: NodeView): NodeServer {
  * As fast as the reader reads: nothing waits for it here but in the journal, whose oldest events go first. What it missed
  * so shows as a gap in the numbers.
  */
-function watch({ events }: NodeView, call: ServerWritableStream<WatchEventsRequest, Event>): void {
-  const { afterSequence, follow } = call.request;
-  let last = Number(afterSequence);
+function watch({ bootId, events }: NodeView, call: ServerWritableStream<WatchEventsRequest, Event>): void {
+  const { afterSequence, follow, bootId: boot } = call.request;
+  let last = boot === "" || boot === bootId ? Number(afterSequence) : 0;
   let full = false;
   const send = () => {
     if (full) return;
     for (const event of events.after(last)) {
       last = event.sequence;
-      full = !call.write(toWire(event));
+      full = !call.write(toWire(event, bootId));
       if (full) return;
     }
     if (!follow) call.end();
@@ -64,7 +66,7 @@ function watch({ events }: NodeView, call: ServerWritableStream<WatchEventsReque
   send();
 }
 
-function toWire(event: BootEvent): Event {
+function toWire(event: BootEvent, bootId: string): Event {
   return {
     sequence: BigInt(event.sequence),
     timeUnixMs: BigInt(event.timeUnixMs),
@@ -73,6 +75,7 @@ function toWire(event: BootEvent): Event {
     durationMs: BigInt(Math.round(event.durationMs)),
     code: event.code ?? "",
     message: event.message,
+    bootId,
   };
 }
 

@@ -8,13 +8,18 @@ import { coloured, duration } from "./words.ts";
 interface EventsOptions extends AgentOptions {
   readonly follow: boolean;
   readonly after?: bigint;
+  readonly boot?: string;
 }
 
 export function registerEvents(program: Command, output: Output): void {
   onAgent(program, "events", "what happened in this boot, in order")
     .option("-f, --follow", "wait for more", false)
     .option("--after <number>", "only what came after the event of this number", sequence)
-    .action(async ({ follow, after = 0n, ...agent }: EventsOptions) => {
+    .option(
+      "--boot <id>",
+      "the boot of that event (bootId): where the machine was booted since, from the first on",
+    )
+    .action(async ({ follow, after = 0n, boot = "", ...agent }: EventsOptions) => {
       const { watchAgent } = await import("./node-client.ts");
       const stop = new AbortController();
       const end = () => stop.abort();
@@ -22,7 +27,7 @@ export function registerEvents(program: Command, output: Output): void {
       try {
         for await (const event of watchAgent(
           agentAddress(agent),
-          { afterSequence: after, follow },
+          { afterSequence: after, follow, bootId: boot },
           stop.signal,
         )) {
           output.result(event, (style) => eventText(event, style));

@@ -1,6 +1,6 @@
 /** Calls of an agent: on this machine's unix socket, or over mutual TLS. */
 import { Client, credentials } from "@grpc/grpc-js";
-import { type Event, NodeService } from "../api/gen/sealet.ts";
+import { type Event, NodeService, type WatchEventsRequest } from "../api/gen/sealet.ts";
 import { fromStatus, isServiceError } from "../api/status.ts";
 import { type SealetError, asSealetError } from "../error.ts";
 import { type UnaryMethod, call } from "../kms/call.ts";
@@ -28,7 +28,7 @@ export async function askAgent<Request, Response>(
 /** Each event, until the agent or the signal ends it. @throws as `askAgent` */
 export async function* watchAgent(
   address: AgentAddress,
-  request: { readonly afterSequence: bigint; readonly follow: boolean },
+  request: WatchEventsRequest,
   signal: AbortSignal,
 ): AsyncGenerator<Event> {
   using client = new AgentClient(address);

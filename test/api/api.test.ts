@@ -49,6 +49,7 @@ class WatchedJournal extends Journal {
 }
 
 class View implements NodeView {
+  readonly bootId = "boot-2";
   readonly events = new WatchedJournal(clock);
   readonly asked: Buffer[] = [];
   /** Of the last request for evidence; where a test sets `slow` that has no end. */
@@ -231,7 +232,7 @@ describe("API on the unix socket", () => {
     for (const message of ["one", "two", "three"]) view.events.append(note(message));
     const client = connect(NodeClient);
     const seen: string[] = [];
-    const stream = client.watchEvents({ afterSequence: 1n, follow: true });
+    const stream = client.watchEvents({ afterSequence: 1n, follow: true, bootId: "" });
     const four = new Promise<void>((resolve) => {
       stream.on("data", (event: Event) => {
         seen.push(`${event.sequence} ${event.message}`);
@@ -262,7 +263,7 @@ describe("API on the unix socket", () => {
       }));
     for (let i = 0; i < 900; i++) events.append(note(message));
     const client = connect(NodeClient);
-    const stream = client.watchEvents({ afterSequence: 0n, follow: true });
+    const stream = client.watchEvents({ afterSequence: 0n, follow: true, bootId: "" });
     stream.on("error", () => undefined);
     await once(stream, "readable");
     for (let i = 0; i < 20; i++) {
@@ -289,10 +290,23 @@ describe("API on the unix socket", () => {
     assert.equal((await stream.toArray()).length, 100);
   });
 
+  it("begins anew for a reader that saw an earlier boot", async () => {
+    for (const message of ["one", "two"]) view.events.append(note(message));
+    const client = connect(NodeClient);
+    const after = async (bootId: string) => {
+      const events: Event[] = await client
+        .watchEvents({ afterSequence: 1n, follow: false, bootId })
+        .toArray();
+      return events.map(({ message, bootId: of }) => `${message} of ${of}`);
+    };
+    assert.deepEqual(await after("boot-1"), ["one of boot-2", "two of boot-2"]);
+    assert.deepEqual(await after("boot-2"), ["two of boot-2"]);
+  });
+
   it("ends a list of events that nobody follows", async () => {
     view.events.append(note("one"));
     const client = connect(NodeClient);
-    const stream = client.watchEvents({ afterSequence: 0n, follow: false });
+    const stream = client.watchEvents({ afterSequence: 0n, follow: false, bootId: "" });
     const events: Event[] = await stream.toArray();
     assert.equal(events.length, 1);
   });
@@ -381,7 +395,7 @@ describe("API over TLS", () => {
     ]) {
       const client = withCertificate(ca, subject);
       await assert.rejects(getStatus(client), { code: "PERMISSION_DENIED" });
-      await assert.rejects(client.watchEvents({ afterSequence: 0n, follow: true }).toArray(), {
+      await assert.rejects(client.watchEvents({ afterSequence: 0n, follow: true, bootId: "" }).toArray(), {
         code: status.PERMISSION_DENIED,
       });
     }

@@ -18,6 +18,7 @@ const view: NodeView = {
   status: never,
   disk: never,
   evidence: never,
+  bootId: "",
   events: { after: () => [], subscribe: () => () => undefined },
 };
 const health = new Health(SERVED);

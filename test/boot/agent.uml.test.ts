@@ -21,7 +21,7 @@ async function failureNow() {
 }
 async function eventsNow(): Promise<Event[]> {
   const events: Event[] = [];
-  const all = { afterSequence: 0n, follow: false };
+  const all = { afterSequence: 0n, follow: false, bootId: "" };
   for await (const event of watchAgent({ socket }, all, new AbortController().signal)) events.push(event);
   return events;
 }

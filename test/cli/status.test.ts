@@ -48,6 +48,7 @@ let socket: string;
 let listener: Listener;
 const events = new Journal(clock);
 const view: NodeView = {
+  bootId: "boot-2",
   events,
   status: () => {
     const configuration = {
@@ -170,8 +171,11 @@ describe("sealet events and evidence", () => {
     assert.equal(all.out.trimEnd().split("\n").length, 2);
     assert.match(all.out, /unseal +failed +HEADER_TAMPERED changed/);
     const { out } = await run("events", "--socket", socket, "--after", "1", "-o", "json");
-    const event: { sequence: number; code: string } = JSON.parse(out);
+    const event: { sequence: number; code: string; bootId: string } = JSON.parse(out);
     assert.deepEqual([event.sequence, event.code], [2, "HEADER_TAMPERED"]);
+    const since = ["--after", "1", "--boot"];
+    assert.equal((await run("events", "--socket", socket, ...since, event.bootId)).out.split("\n").length, 2);
+    assert.equal((await run("events", "--socket", socket, ...since, "boot-1")).out.split("\n").length, 3);
   });
 
   it("writes evidence as sealet verify reads it", async () => {

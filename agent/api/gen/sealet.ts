@@ -289,6 +289,11 @@ export interface Host {
 export interface WatchEventsRequest {
   afterSequence: bigint;
   follow: boolean;
+  /**
+   * Of the event with that number: a machine that was booted again since begins its numbers anew, and answers from the
+   * first. Empty: the number is of this boot.
+   */
+  bootId: string;
 }
 
 export interface Event {
@@ -300,6 +305,8 @@ export interface Event {
   durationMs: bigint;
   code: string;
   message: string;
+  /** random/boot_id of the kernel. */
+  bootId: string;
 }
 
 export interface GetEvidenceRequest {
@@ -2904,7 +2911,7 @@ export const Host: MessageFns<Host> = {
 };
 
 function createBaseWatchEventsRequest(): WatchEventsRequest {
-  return { afterSequence: 0n, follow: false };
+  return { afterSequence: 0n, follow: false, bootId: "" };
 }
 
 export const WatchEventsRequest: MessageFns<WatchEventsRequest> = {
@@ -2917,6 +2924,9 @@ export const WatchEventsRequest: MessageFns<WatchEventsRequest> = {
     }
     if (message.follow !== false) {
       writer.uint32(16).bool(message.follow);
+    }
+    if (message.bootId !== "") {
+      writer.uint32(26).string(message.bootId);
     }
     return writer;
   },
@@ -2950,6 +2960,14 @@ export const WatchEventsRequest: MessageFns<WatchEventsRequest> = {
             message.follow = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bootId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2964,7 +2982,7 @@ export const WatchEventsRequest: MessageFns<WatchEventsRequest> = {
 };
 
 function createBaseEvent(): Event {
-  return { sequence: 0n, timeUnixMs: 0n, phase: "", kind: "", durationMs: 0n, code: "", message: "" };
+  return { sequence: 0n, timeUnixMs: 0n, phase: "", kind: "", durationMs: 0n, code: "", message: "", bootId: "" };
 }
 
 export const Event: MessageFns<Event> = {
@@ -2998,6 +3016,9 @@ export const Event: MessageFns<Event> = {
     }
     if (message.message !== "") {
       writer.uint32(58).string(message.message);
+    }
+    if (message.bootId !== "") {
+      writer.uint32(66).string(message.bootId);
     }
     return writer;
   },
@@ -3069,6 +3090,14 @@ export const Event: MessageFns<Event> = {
             }
 
             message.message = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.bootId = reader.string();
             continue;
           }
         }
@@ -3809,7 +3838,10 @@ export const NodeService = {
     responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
     responseDeserialize: (value: Buffer): Status => Status.decode(value),
   },
-  /** Events after a sequence number, then new ones as they come where follow is set. */
+  /**
+   * Events after a sequence number, then new ones as they come where follow is set.
+   * A gap in the numbers: older ones than the node keeps were asked for, or the reader was too slow.
+   */
   watchEvents: {
     path: "/sealet.v1.Node/WatchEvents" as const,
     requestStream: false as const,
@@ -3841,7 +3873,10 @@ export const NodeService = {
 
 export interface NodeServer extends UntypedServiceImplementation {
   getStatus: handleUnaryCall<GetStatusRequest, Status>;
-  /** Events after a sequence number, then new ones as they come where follow is set. */
+  /**
+   * Events after a sequence number, then new ones as they come where follow is set.
+   * A gap in the numbers: older ones than the node keeps were asked for, or the reader was too slow.
+   */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, Event>;
   getEvidence: handleUnaryCall<GetEvidenceRequest, Evidence>;
   getDisk: handleUnaryCall<GetDiskRequest, Disk>;
@@ -3863,7 +3898,10 @@ export interface NodeClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Status) => void,
   ): ClientUnaryCall;
-  /** Events after a sequence number, then new ones as they come where follow is set. */
+  /**
+   * Events after a sequence number, then new ones as they come where follow is set.
+   * A gap in the numbers: older ones than the node keeps were asked for, or the reader was too slow.
+   */
   watchEvents(request: WatchEventsRequest, options?: Partial<CallOptions>): ClientReadableStream<Event>;
   watchEvents(
     request: WatchEventsRequest,
