@@ -110,7 +110,9 @@ export class SevGuest implements EvidenceSource {
       const response = new Struct(SNP_DERIVED_KEY_RESP, memory.bytes);
       await this.#call(fd, SNP_GET_DERIVED_KEY, body.bytes, response.bytes);
       checkStatus("derived key", response.get("status"));
-      return Secret.take(response.slice("key"));
+      const key = Secret.take(response.slice("key"));
+      if (signal.aborted) key[Symbol.dispose](); // who asked has gone
+      return key;
     });
 
   async #request<T>(signal: AbortSignal, work: (fd: number) => Promise<T>): Promise<T> {
