@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Setup, createDirectory, openDirectory, pathsOf } from "../../agent/kms/directory.ts";
 import { createIdentity } from "../../agent/kms/identity.ts";
+import { CA_THAT_MAY_NOT_SIGN } from "./other-cas.ts";
 
 describe("a KMS's directory", () => {
   const operator = generateKeyPairSync("ed25519");
@@ -55,11 +56,12 @@ describe("a KMS's directory", () => {
 
   it("is not begun with a CA that the KMS could not serve with", async () => {
     const directory = join(folder, "kms");
-    const ca = await createIdentity("no CA");
-    await assert.rejects(createDirectory(directory, { ...setup, ca }), {
-      code: "CONFIG_INVALID",
-      message: /CA/,
-    });
-    assert.ok(!existsSync(directory));
+    const { certificate, privateKey: key } = CA_THAT_MAY_NOT_SIGN;
+    const notToSign = { certificate: Buffer.from(certificate), privateKey: Buffer.from(key) };
+    for (const ca of [await createIdentity("no CA"), notToSign]) {
+      const made = createDirectory(directory, { ...setup, ca });
+      await assert.rejects(made, { code: "CONFIG_INVALID", message: /is no CA's/ });
+      assert.ok(!existsSync(directory));
+    }
   });
 });
