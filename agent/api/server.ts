@@ -100,14 +100,12 @@ export async function serveSocket({ path, view, health, peer, onRefused }: Socke
 
 function listen(listener: NetServer, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    listener.once("error", reject);
+    // stays: a connection that can't be accepted later (EMFILE) costs that connection alone
+    listener.on("error", reject);
     // bind(2) is done within the call: there is no moment in which the file has another mode.
     const mask = process.umask(0o177);
     try {
-      listener.listen(path, () => {
-        listener.off("error", reject);
-        resolve();
-      });
+      listener.listen(path, () => resolve());
     } finally {
       process.umask(mask);
     }

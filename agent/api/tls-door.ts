@@ -49,11 +49,9 @@ export async function openTlsDoor(options: TlsDoorOptions): Promise<TlsDoor> {
   });
   server.on("tlsClientError", () => undefined);
   const address = await new Promise<AddressInfo | string | null>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host, port, backlog: 4096 }, () => {
-      server.off("error", reject);
-      resolve(server.address());
-    });
+    // stays: a connection that can't be accepted later (EMFILE) is an error event, too, and costs that connection alone
+    server.on("error", reject);
+    server.listen({ host, port, backlog: 4096 }, () => resolve(server.address()));
   });
   if (address === null || typeof address === "string") throw new Error("a TCP server has an address");
   return {
