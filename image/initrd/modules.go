@@ -31,13 +31,24 @@ func loadModule(file string) error {
 
 // lockDown ends the time in which modules are loaded by being in the verified root alone: from now on each needs
 // Debian's signature, and root can't reach into the kernel (kernel_lockdown(7)). dm-clone is ours and unsigned, which
-// is why this is not on the command line.
+// is why this is not on the command line. Under Secure Boot Debian's kernel has locked itself down, and takes the same
+// level a second time for an error.
+// Not "confidentiality", which would take kprobes, perf and bpf_probe_read_kernel from the programs of CNIs and of
+// observability: root outside of a pod's sandbox has the node in any case.
 func lockDown() error {
 	if err := syscall.Mount("securityfs", "/sys/kernel/security", "securityfs", 0, ""); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/sys/kernel/security/lockdown", []byte("integrity"), 0); err != nil {
+	const file = "/sys/kernel/security/lockdown"
+	level, err := os.ReadFile(file) // none [integrity] confidentiality
+	if err != nil {
 		return err
+	}
+	locked := strings.Contains(string(level), "[integrity]") || strings.Contains(string(level), "[confidentiality]")
+	if !locked {
+		if err := os.WriteFile(file, []byte("integrity"), 0); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile("/sys/module/module/parameters/sig_enforce", []byte("Y"), 0); err != nil {
 		return err
