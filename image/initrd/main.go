@@ -23,7 +23,7 @@ var console *os.File
 func say(format string, args ...any) {
 	line := fmt.Sprintf("initrd: "+format, args...)
 	if console != nil {
-		fmt.Fprintf(console, "<4>%s\n", line)
+		fmt.Fprintf(console, "<3>%s\n", line) // the console shows nothing milder
 	}
 }
 

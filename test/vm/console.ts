@@ -42,6 +42,11 @@ export class Console {
     return this.#lines.map(({ text }) => text).join("\n");
   }
 
+  /** The machine is off, or is taken to be. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Calls back for every line, past and to come. */
   watch(watcher: (line: Line) => void): void {
     for (const line of this.#lines) watcher(line);
