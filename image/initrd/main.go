@@ -1,16 +1,19 @@
 // The only program of the initrd: process 1 until the verified root file system is there.
 //
 // It loads the disk drivers, opens the root under dm-verity with the root hash of the measured command line, loads the
-// drivers of the devices that are there, locks the kernel down, and hands over to systemd. Whatever goes wrong ends in power-off with a line
-// on the console; there is no shell and nothing that could start one. It never reads configuration but the measured
-// command line, which must be the one it was built with, to the byte (no added "init=", no "lockdown=none").
+// drivers of the devices that are there, locks the kernel down, and hands over to systemd. Whatever goes wrong ends in
+// power-off with a line on the console; there is no shell and nothing that could start one. It never reads configuration
+// but the measured command line, which must be the one it was built with, to the byte (no added "init=", no
+// "lockdown=none").
 package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,8 +62,10 @@ func rootHash() string {
 	return rest
 }
 
-// partition finds the partitions of the image by their GPT names, both on one disk.
-func partitions() (data, hash string) {
+// partitions finds the image's partitions by their GPT names, both on one disk. Of several such disks (an earlier image's
+// beside this one's) it takes the first whose hash tree ends in the root hash: whichever the host adds, the choice stays.
+func partitions(root string) (data, hash string) {
+	told := map[string]bool{}
 	for range 300 {
 		found := map[string]map[string]string{}
 		events, _ := filepath.Glob("/sys/class/block/*/uevent")
@@ -81,14 +86,26 @@ func partitions() (data, hash string) {
 			}
 			found[disk][values["PARTNAME"]] = "/dev/" + values["DEVNAME"]
 		}
-		for _, names := range found {
-			if names["root-x86-64"] != "" && names["root-x86-64-verity"] != "" {
-				return names["root-x86-64"], names["root-x86-64-verity"]
+		for _, disk := range slices.Sorted(maps.Keys(found)) {
+			data, hash := found[disk]["root-x86-64"], found[disk]["root-x86-64-verity"]
+			if data == "" || hash == "" {
+				continue
 			}
+			super, err := readSuperblock(hash)
+			if err == nil && super.root == root {
+				return data, hash
+			}
+			if err == nil {
+				err = fmt.Errorf("its hash tree ends in %s", super.root)
+			}
+			if !told[disk] {
+				say("not this image's root: %s: %v", data, err)
+			}
+			told[disk] = true
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	die("no disk with the partitions root-x86-64 and root-x86-64-verity")
+	die("no disk with partitions root-x86-64 and root-x86-64-verity of root hash %s", root)
 	return
 }
 
@@ -102,7 +119,7 @@ func main() {
 	if err := loadListed("/modules"); err != nil {
 		die("disk drivers: %v", err)
 	}
-	data, tree := partitions()
+	data, tree := partitions(hash)
 	device, err := openVerity("root", data, tree, hash)
 	if err != nil {
 		die("verity root %s on %s: %v", hash, data, err)

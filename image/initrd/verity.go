@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -28,6 +29,7 @@ type superblock struct {
 	dataBlocks uint64
 	salt       string
 	uuid       []byte
+	root       string // hash of the tree's topmost block, which follows the superblock
 }
 
 const blockSize = 4096
@@ -38,7 +40,7 @@ func readSuperblock(device string) (superblock, error) {
 		return superblock{}, err
 	}
 	defer file.Close()
-	b := make([]byte, 512)
+	b := make([]byte, 2*blockSize)
 	if _, err := io.ReadFull(file, b); err != nil {
 		return superblock{}, err
 	}
@@ -56,11 +58,14 @@ func readSuperblock(device string) (superblock, error) {
 	case saltSize > 256:
 		return superblock{}, errors.New("verity salt is too long")
 	}
+	root := sha256.New()
+	root.Write(b[88 : 88+saltSize])
+	root.Write(b[blockSize:])
 	salt := hex.EncodeToString(b[88 : 88+saltSize])
 	if salt == "" {
 		salt = "-"
 	}
-	return superblock{binary.LittleEndian.Uint64(b[72:]), salt, b[16:32]}, nil
+	return superblock{binary.LittleEndian.Uint64(b[72:]), salt, b[16:32], hex.EncodeToString(root.Sum(nil))}, nil
 }
 
 // openVerity makes /dev/dm-N of a data and a hash partition. A block that does not match panics the kernel.
