@@ -7,24 +7,13 @@ import { join } from "node:path";
 import { artefact, digest, root } from "./artefact.ts";
 import { z } from "zod";
 import { command, SetupError } from "./command.ts";
-import { inTools, mirror, toolsTree } from "./tools.ts";
+import { inTools, mirror, repositories, toolsTree } from "./tools.ts";
 
 const config = join(root, "image/system/mkosi.conf");
 
-function source(suites: string, uri: string): string {
-  const signedBy = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  return `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\nSigned-By: ${signedBy}\n\n`;
-}
-
-/** Debian's repositories in apt's format. mkosi by itself would add a source of debug packages that few mirrors have. */
-export function repositories(): string {
-  const security = mirror.replace(/debian\/?$/u, "debian-security");
-  return source("trixie trixie-updates", mirror) + source("trixie-security", security);
-}
-
 /** A folder with `tree/` and `packages.json` (name and version of each package). */
 export async function baseTree(): Promise<string> {
-  const inputs = [await digest("image/system/mkosi.conf"), mirror, build.toString()];
+  const inputs = [await digest("image/system/mkosi.conf"), repositories(), build.toString()];
   return artefact("base", inputs, build, { megabytes: 1500 });
 }
 
@@ -33,12 +22,12 @@ async function build({ folder, log }: { folder: string; log: string }): Promise<
   const sources = join(work, "mkosi.sandbox/etc/apt/sources.list.d");
   mkdirSync(sources, { recursive: true });
   copyFileSync(config, join(work, "mkosi.conf"));
+  // mkosi by itself would add a source of debug packages that few mirrors have
   writeFileSync(join(sources, "mkosi.sources"), repositories());
   const out = join(work, "out");
   mkdirSync(out);
   const args = ["--force", "--output-directory", out, "--cache-directory", join(work, "cache"), "build"];
-  const env = { HOME: "/root", TERM: "dumb" };
-  const [program, argv] = inTools(await toolsTree(), { cwd: work, env }, "mkosi", args);
+  const [program, argv] = inTools(await toolsTree(), { cwd: work }, "mkosi", args);
   await command(program, argv, {
     log,
     label: "base: Debian packages",

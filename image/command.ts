@@ -17,12 +17,31 @@ export interface CommandOptions {
   /** What is shown while it runs. */
   readonly label: string;
   readonly cwd?: string;
-  /** Added to the environment. */
+  /** Added to `environment()`. */
   readonly env?: Readonly<Record<string, string>>;
   /** What a person may do if it fails. */
   readonly hint?: string;
   /** 0 to 19: how much it gives way to others. */
   readonly nice?: number;
+}
+
+/**
+ * What is passed on of the caller's environment: how to reach the network, whom to trust there, where programs and
+ * caches are. What changes a compiler's output (GOAMD64, CGO_CFLAGS, KCFLAGS, ...) is not: no artefact's name tells of it.
+ */
+const PASSED_ON = [
+  /^(?:https?|ftp|all|no)_proxy$/iu,
+  /^(?:SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS|NETRC|npm_config_\w+)$/u,
+  /^GO(?:PROXY|SUMDB|NOSUMDB|NOPROXY|PRIVATE|INSECURE|AUTH|PATH|CACHE|MODCACHE|TOOLCHAIN)$/u,
+  /^(?:RUSTUP_(?:HOME|TOOLCHAIN)|CARGO_(?:HOME|(?:REGISTR|SOURCE|HTTP|NET)\w*))$/u,
+  /^(?:PATH|HOME|TMPDIR)$/u,
+];
+
+function environment(): Record<string, string> {
+  const passed = Object.entries(process.env).flatMap(([name, value]) =>
+    value !== undefined && PASSED_ON.some((names) => names.test(name)) ? [[name, value] as const] : [],
+  );
+  return { ...Object.fromEntries(passed), LC_ALL: "C.UTF-8", TERM: "dumb" };
 }
 
 /** Runs a program to its end. @throws SetupError with the end of its output */
@@ -38,7 +57,7 @@ export async function command(
     const [file, argv] = nice > 0 ? ["nice", ["-n", String(nice), program, ...args]] : [program, [...args]];
     const child = spawn(file, argv, {
       stdio: ["ignore", out, out],
-      env: { ...process.env, LC_ALL: "C.UTF-8", ...options.env },
+      env: { ...environment(), ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
     const end = await new Promise<string>((resolve) => {
@@ -64,7 +83,7 @@ export async function command(
 
 /** The output of a short program, trimmed. @throws SetupError if it fails */
 export function output(program: string, args: readonly string[]): string {
-  const run = spawnSync(program, args, { encoding: "utf8", maxBuffer: 1 << 28 });
+  const run = spawnSync(program, args, { encoding: "utf8", maxBuffer: 1 << 28, env: environment() });
   if (run.status === 0) return run.stdout.trim();
   throw new SetupError(
     `${program} ${args.join(" ")}: ${run.error?.message ?? run.stderr?.trim() ?? String(run.status)}`,

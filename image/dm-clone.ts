@@ -6,9 +6,9 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { artefact, type Build } from "./artefact.ts";
-import { baseTree, packageVersion, repositories } from "./base.ts";
+import { baseTree, packageVersion } from "./base.ts";
 import { command } from "./command.ts";
-import { inTools, mirror, toolsTree } from "./tools.ts";
+import { inTools, mirror, repositories, toolsTree } from "./tools.ts";
 import { kernelRelease } from "./tree.ts";
 
 const MAKEFILE = "obj-m := dm-clone.o\ndm-clone-y := dm-clone-target.o dm-clone-metadata.o\n";
@@ -18,13 +18,15 @@ export async function dmCloneModule(): Promise<string> {
   const base = await baseTree();
   const release = kernelRelease(join(base, "tree"));
   const version = packageVersion(base, `linux-image-${release}`);
-  const inputs = [release, version, MAKEFILE, build.toString()];
-  const folder = await artefact("dm-clone", inputs, (to) => build(to, release, version), { megabytes: 500 });
+  const tools = await toolsTree(); // its compiler
+  const inputs = [release, version, tools, MAKEFILE, build.toString()];
+  const folder = await artefact("dm-clone", inputs, (to) => build(to, tools, release, version), {
+    megabytes: 500,
+  });
   return join(folder, "dm-clone.ko");
 }
 
-async function build({ folder, log }: Build, release: string, version: string): Promise<void> {
-  const tools = await toolsTree();
+async function build({ folder, log }: Build, tools: string, release: string, version: string): Promise<void> {
   const work = join(folder, ".work");
   const module = join(work, "module");
   mkdirSync(join(work, "lists/partial"), { recursive: true });

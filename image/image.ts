@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import {
   chmodSync,
+  copyFileSync,
   cpSync,
   lstatSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { artefact, checkFirstTime, digest, root, type Build } from "./artefact.ts";
 import { baseTree, packageCount } from "./base.ts";
@@ -86,6 +87,7 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
     cni: await compiled("cni"),
     pause: await pauseImage(),
     dmClone: await dmCloneModule(),
+    initrd: await staticProgram("initrd"),
     power: await staticProgram("power"),
     sealet: await executable(),
   };
@@ -106,7 +108,15 @@ export async function nodeImage(flavour: Flavour): Promise<Image> {
 /** The one executable, as folder with its library. `SEALET_EXECUTABLE` names one that was built before. */
 export async function executable(): Promise<string> {
   const given = process.env["SEALET_EXECUTABLE"];
-  if (given !== undefined) return given;
+  if (given !== undefined) {
+    // kept by what is in it: the same path may hold another one tomorrow
+    const files = ["sealet", "koffi.node"].map((name) => join(given, name));
+    const hashes = files.map((file) => createHash("sha256").update(readFileSync(file)).digest("hex"));
+    return artefact("sealet-given", hashes, ({ folder }) => {
+      for (const file of files) copyFileSync(file, join(folder, basename(file)));
+      return Promise.resolve();
+    });
+  }
   return artefact("sealet", [await digest(...EXECUTABLE)], async ({ folder }) => {
     await buildExecutable(folder);
   });
@@ -121,6 +131,7 @@ interface Parts {
   readonly cni: string;
   readonly pause: string;
   readonly dmClone: string;
+  readonly initrd: string;
   readonly power: string;
   readonly sealet: string;
 }
@@ -203,7 +214,7 @@ async function pack(parts: Parts, tree: string, { folder, log }: Build, flavour:
   const kernel = join(parts.base, "tree/usr/lib/modules", release, "vmlinuz");
   const initrd = join(folder, "initrd");
   await writeInitrd(
-    { tools: parts.tools, log, epoch: EPOCH },
+    { tools: parts.tools, program: parts.initrd, log, epoch: EPOCH },
     join(tree, "usr/lib/modules", release),
     initrd,
   );

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { artefact, digest, root } from "./artefact.ts";
 import { command } from "./command.ts";
-import { go } from "./kubernetes.ts";
+import { go, GO, SMALL } from "./kubernetes.ts";
 import { moduleGraph, walk } from "./tree.ts";
 import { inTools } from "./tools.ts";
 
@@ -27,24 +27,24 @@ export function commandLine(): string {
 /** A small static program of the image, compiled from a folder of Go. */
 export async function staticProgram(name: string): Promise<string> {
   const source = `image/${name}`;
-  const folder = await artefact(name, [name, await digest(source)], async ({ folder: out, log }) => {
-    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="];
+  const inputs = [name, JSON.stringify(GO), ...SMALL, await digest(source)];
+  const folder = await artefact(name, inputs, async ({ folder: out, log }) => {
     const label = `${name}: compiling`;
-    await go(["build", ...flags, "-o", join(out, name), "."], { cwd: join(root, source), log, label });
+    await go(["build", ...SMALL, "-o", join(out, name), "."], { cwd: join(root, source), log, label });
   });
   return join(folder, name);
 }
 
 /** Writes the initrd for a root's kernel modules. @param modules the folder /usr/lib/modules/<release> of the root */
 export async function writeInitrd(
-  work: { readonly tools: string; readonly log: string; readonly epoch: string },
+  work: { readonly tools: string; readonly program: string; readonly log: string; readonly epoch: string },
   modules: string,
   file: string,
 ): Promise<void> {
   const tree = `${file}.tree`;
   for (const folder of ["proc", "sys", "dev", "sysroot", "modules"])
     mkdirSync(join(tree, folder), { recursive: true });
-  copyFileSync(await staticProgram("initrd"), join(tree, "init"));
+  copyFileSync(work.program, join(tree, "init"));
   writeFileSync(join(tree, "cmdline"), `${commandLine()}\n`);
   const graph = moduleGraph(readFileSync(join(modules, "modules.dep"), "utf8"));
   const files = new Set<string>();

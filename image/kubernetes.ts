@@ -12,6 +12,16 @@ import { inTools, toolsTree } from "./tools.ts";
 
 /** Go fetches this compiler itself, as a module, and checks it against its checksum database. */
 const TOOLCHAIN = "go1.26.8";
+/** What changes a program that is compiled without C, besides its sources and arguments. */
+export const GO = {
+  GOTOOLCHAIN: TOOLCHAIN,
+  GOAMD64: "v1",
+  GOEXPERIMENT: "",
+  GOFLAGS: "",
+  GOENV: "off",
+} as const;
+/** How small programs of sealet's own are compiled. */
+export const SMALL = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="] as const;
 
 interface Part {
   /** The module whose version the programs carry. */
@@ -95,8 +105,9 @@ export function version(name: PartName): string {
 export async function compiled(name: PartName): Promise<string> {
   const part: Part = PARTS[name];
   const source = join(root, "image/kubernetes", name);
-  const inputs = [TOOLCHAIN, JSON.stringify(part), version(name), part.ldflags?.(version(name)) ?? ""];
+  const inputs = [JSON.stringify(GO), JSON.stringify(part), version(name), ...flags(name, part)];
   inputs.push(await digest(`image/kubernetes/${name}`));
+  if (part.cgo === true) inputs.push(await toolsTree()); // its compiler and libraries
   return artefact(
     name,
     inputs,
@@ -144,13 +155,11 @@ const goFolder = join(cacheFolder, "go");
 export async function go(args: readonly string[], options: GoOptions): Promise<void> {
   mkdirSync(goFolder, { recursive: true });
   const env = {
-    PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+    ...GO,
     HOME: goFolder,
     GOPATH: goFolder,
+    GOMODCACHE: join(goFolder, "pkg/mod"),
     GOCACHE: join(goFolder, "build"),
-    GOTOOLCHAIN: TOOLCHAIN,
-    GOFLAGS: "",
-    ...(process.env["GOPROXY"] === undefined ? {} : { GOPROXY: process.env["GOPROXY"] }),
     CGO_ENABLED: options.cgo === true ? "1" : "0",
   };
   say(options.label);

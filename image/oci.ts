@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { artefact, digest, root } from "./artefact.ts";
 import { command } from "./command.ts";
-import { go } from "./kubernetes.ts";
+import { go, GO, SMALL } from "./kubernetes.ts";
 import { inTools, toolsTree } from "./tools.ts";
 
 /** The names under which containerd knows the images; no registry has them. */
@@ -17,12 +17,13 @@ export const POD_IMAGE = "sealet.local/hello:1";
 
 /** The pause image's folder. */
 export async function pauseImage(): Promise<string> {
-  const inputs = [PAUSE_IMAGE, await digest("image/pause", "image/oci.ts")];
+  const tools = await toolsTree(); // its compiler and C library
+  const inputs = [PAUSE_IMAGE, tools, await digest("image/pause", "image/oci.ts")];
   const folder = await artefact("pause", inputs, async ({ folder: out, log }) => {
     const source = join(root, "image/pause/pause.c");
     const program = join(out, "pause");
     const flags = ["-static", "-Os", "-s", "-Wall", "-Werror", "-Wl,--build-id=none"];
-    const gcc = inTools(await toolsTree(), {}, "gcc", [...flags, "-o", program, source]);
+    const gcc = inTools(tools, {}, "gcc", [...flags, "-o", program, source]);
     await command(...gcc, { log, label: "pause: compiling" });
     for (const { name, content } of layout(PAUSE_IMAGE, "pause", readFileSync(program))) {
       const file = join(out, "image", name);
@@ -36,11 +37,14 @@ export async function pauseImage(): Promise<string> {
 
 /** The archive of the pod of `image/pod`. */
 export async function podImage(): Promise<string> {
-  const inputs = [POD_IMAGE, await digest("image/pod", "image/oci.ts")];
+  const inputs = [POD_IMAGE, JSON.stringify(GO), ...SMALL, await digest("image/pod", "image/oci.ts")];
   const folder = await artefact("pod", inputs, async ({ folder: out, log }) => {
     const program = join(out, "hello");
-    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program];
-    await go(["build", ...flags, "."], { cwd: join(root, "image/pod"), log, label: "pod: compiling" });
+    await go(["build", ...SMALL, "-o", program, "."], {
+      cwd: join(root, "image/pod"),
+      log,
+      label: "pod: compiling",
+    });
     writeFileSync(join(out, "hello.tar"), tar(layout(POD_IMAGE, "hello", readFileSync(program))));
     rmSync(program);
   });

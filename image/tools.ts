@@ -3,7 +3,7 @@
  * a C compiler), so that the host's own versions do not matter. Programs run in it by `pivot_root` in a mount namespace
  * of their own: in a mere chroot the kernel would refuse the user namespaces that mkosi needs.
  */
-import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { artefact, cacheFolder, root, type Build } from "./artefact.ts";
 import { command, SetupError } from "./command.ts";
@@ -41,10 +41,21 @@ const PACKAGES = [
 
 /** Where Debian comes from; `SEALET_MIRROR` names another mirror. */
 export const mirror = process.env["SEALET_MIRROR"] ?? "http://deb.debian.org/debian";
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+function source(suites: string, uri: string): string {
+  return `Types: deb\nURIs: ${uri}\nSuites: ${suites}\nComponents: main\nSigned-By: ${KEYRING}\n\n`;
+}
+
+/** Debian's repositories in apt's format: of the tools, of the image, of the kernel's source. */
+export function repositories(): string {
+  const security = mirror.replace(/debian\/?$/u, "debian-security");
+  return source("trixie trixie-updates", mirror) + source("trixie-security", security);
+}
 
 /** The tools tree's folder. */
 export async function toolsTree(): Promise<string> {
-  return artefact("tools", [...PACKAGES, mirror, build.toString()], build, { megabytes: 4000 });
+  return artefact("tools", [...PACKAGES, repositories(), build.toString()], build, { megabytes: 4000 });
 }
 
 async function build({ folder, log }: Build): Promise<void> {
@@ -52,20 +63,23 @@ async function build({ folder, log }: Build): Promise<void> {
     throw new SetupError("The image is built and booted on x86_64 machines only, so far.");
   await hostPackages("debootstrap", "debian-archive-keyring");
   const hint = `Set-up downloads Debian 13 from ${mirror}: check the network, or set SEALET_MIRROR.`;
-  const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
   // ca-certificates now: later its folder is the host's, which it must not rewrite
-  const options = ["--variant=minbase", "--include=ca-certificates", `--keyring=${keyring}`];
+  const options = ["--variant=minbase", "--include=ca-certificates", `--keyring=${KEYRING}`];
   await command("debootstrap", [...options, "trixie", folder, mirror], {
     log,
     label: "tools: Debian 13 base",
     hint,
   });
   copyFileSync("/etc/resolv.conf", join(folder, "etc/resolv.conf"));
+  rmSync(join(folder, "etc/apt/sources.list"), { force: true });
+  writeFileSync(join(folder, "etc/apt/sources.list.d/debian.sources"), repositories());
   const apt = (label: string, ...args: string[]) => {
-    const [program, argv] = inTools(folder, { binds: [] }, "apt-get", ["-q", "-y", ...args]);
-    return command(program, argv, { log, label, hint, env: { DEBIAN_FRONTEND: "noninteractive" } });
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    const [program, argv] = inTools(folder, { binds: [], env }, "apt-get", ["-q", "-y", ...args]);
+    return command(program, argv, { log, label, hint });
   };
   await apt("tools: package lists", "update");
+  await apt("tools: security updates", "dist-upgrade", "--no-install-recommends");
   await apt("tools: packages", "install", "--no-install-recommends", ...PACKAGES);
   for (const waste of ["var/cache/apt/archives", "usr/share/doc", "usr/share/man"])
     rmSync(join(folder, waste), { recursive: true, force: true });
@@ -75,7 +89,7 @@ export interface InTools {
   /** Folders that are seen at the same path; the cache and the checkout always are. */
   readonly binds?: readonly string[];
   readonly cwd?: string;
-  /** An environment other than the caller's. */
+  /** Added to that of `command`. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -107,14 +121,14 @@ export function inTools(
 ): [program: string, args: string[]] {
   const binds = [...new Set([cacheFolder, root, ...(options.binds ?? [])])].toSorted();
   for (const path of binds) mkdirSync(join(tree, path), { recursive: true });
-  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...options.env };
+  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", ...options.env };
   return [
     "unshare",
     [
       ...["--mount", "--propagation", "private", "sh", "-c", ENTER, "sealet-tools"],
       ...[tree, options.cwd ?? "/", ...binds, "--"],
       ...[
-        "/usr/bin/env",
+        ...["/usr/bin/env", "-u", "TMPDIR"],
         ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
         program,
         ...args,
