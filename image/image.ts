@@ -142,6 +142,8 @@ async function build(flavour: Flavour, parts: Parts, { folder, log }: Build): Pr
   const tree = join(folder, "tree");
   mkdirSync(tree);
   await copyKept(context, tree);
+  // setuid in Debian; whoever mounts here is root
+  for (const program of ["mount", "umount"]) chmodSync(join(tree, "usr/bin", program), 0o755);
   placeOwnFiles(flavour, parts, tree);
   await copyLibraries(context, tree);
   await copyModules(context, tree, [parts.dmClone]);
@@ -159,12 +161,12 @@ async function build(flavour: Flavour, parts: Parts, { folder, log }: Build): Pr
     "usr/lib/sysusers.d",
   ])
     rmSync(join(tree, left), { recursive: true, force: true });
+  checkTree(context, tree); // before chown, which would clear what it looks for
   await command("chown", ["-R", "--no-dereference", "0:0", tree], { log, label: "image: owners" });
   await command("find", [tree, "-exec", "touch", "-hd", `@${EPOCH}`, "{}", "+"], {
     log,
     label: "image: times",
   });
-  checkTree(tree);
   await pack(parts, tree, { folder, log }, flavour);
 }
 

@@ -22,6 +22,7 @@ const PACKAGES = [
   "gcc",
   "golang-go",
   "kmod",
+  "libcap2-bin",
   "libelf1t64",
   "make",
   "libc6-dev",

@@ -144,7 +144,10 @@ export async function copyModules(
   mkdirSync(to, { recursive: true });
   const graph = moduleGraph(readFileSync(join(from, "modules.dep"), "utf8"));
   const files = new Set<string>();
-  for (const name of list("modules.txt").flatMap((line) => line.split(/\s+/u))) {
+  const needs = output(...inTools(context.tools, {}, "modinfo", ["-F", "depends", ...more]));
+  const needed = needs.split(/[,\s]+/u).filter((name) => name !== "");
+  const listed = list("modules.txt").flatMap((line) => line.split(/\s+/u));
+  for (const name of [...listed, ...needed]) {
     const file = graph.file(name);
     if (file === undefined) {
       if (!isBuiltIn(from, name))
@@ -210,12 +213,24 @@ function isBuiltIn(folder: string, name: string): boolean {
 const INTERPRETERS =
   /\/(?:(?:ba|da|a|z|k|c|tc|fi|mk)?sh|busybox|toybox|perl[\d.]*|python[\d.]*|ruby|lua[\d.]*|awk|[mg]awk|node|apt(?:-[a-z]+)?|dpkg(?:-[a-z-]+)?|rpm|sshd?|login|su|sudo|a?getty|sulogin|gdb|strace)$/u;
 
+/**
+ * By efivarfs systemd would find the firmware's variable SystemdOptions, the host's to write, and take it for a command
+ * line; a generator makes units of what it finds; these units end in a shell or a login.
+ */
+const STEERED =
+  /\/(?:efivarfs\.ko(?:\.\w+)?|[^/]+-generators(?:\/.*)?|(?:debug-shell|emergency|rescue|[^/]*getty[^/]*)\.(?:service|target))$/u;
+
 /** @throws SetupError if the tree has what a person or an attacker could drive */
-export function checkTree(tree: string): void {
+export function checkTree(context: TreeContext, tree: string): void {
   const bad: string[] = [];
+  const capabilities = output(...inTools(context.tools, {}, "getcap", ["-r", tree]));
+  if (capabilities !== "") bad.push(`file capabilities: ${capabilities}`);
   for (const path of walk(tree)) {
     const file = join(tree, path);
     const stat = lstatSync(file);
+    if (STEERED.test(`/${path}`)) bad.push(`${path}: lets the host, or a person, say what runs`);
+    const shared = stat.isDirectory() && (stat.mode & 0o1000) !== 0;
+    if (!stat.isSymbolicLink() && !shared && (stat.mode & 0o002) !== 0) bad.push(`${path}: anyone may write`);
     if (INTERPRETERS.test(`/${path}`) && !stat.isDirectory())
       bad.push(`${path}: interpreter, login or package manager`);
     if (!stat.isFile()) continue;
