@@ -40,6 +40,8 @@ export interface MachineOptions {
   /** With it QEMU passes the unified kernel image to the firmware, as SEV-SNP's measured direct boot does. */
   readonly kernel?: string;
   readonly tpm?: boolean;
+  /** What a host adds to QEMU's arguments. */
+  readonly host?: readonly string[];
   /** The lab image writes its journal to a virtio console, captured in `journal.log`. */
   readonly journal?: boolean;
   readonly memoryMegabytes?: number;
@@ -125,6 +127,7 @@ async function switchOn(options: MachineOptions): Promise<Machine> {
     ...["-device", "virtio-net-pci,netdev=net,romfile="],
     ...["-device", "virtio-rng-pci"],
     ...(tpm?.args ?? []),
+    ...(options.host ?? []),
     ...(options.journal === true ? journal(join(folder, "journal.log")) : []),
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-monitor", `unix:${join(folder, "monitor")},server,nowait`],

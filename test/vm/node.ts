@@ -49,6 +49,7 @@ interface BootOptions {
   readonly withTwin?: boolean;
   readonly timeoutSeconds?: number;
   readonly tpm?: boolean;
+  readonly host?: readonly string[];
 }
 
 let machines = 0;
@@ -109,6 +110,7 @@ export async function vmNode(
         journal: true,
         timeoutSeconds: options.timeoutSeconds ?? 180,
         ...(options.tpm === undefined ? {} : { tpm: options.tpm }),
+        ...(options.host === undefined ? {} : { host: options.host }),
       });
     },
   };

@@ -23,6 +23,9 @@ import { machineParts, vmNode, type Parts, type VmNode } from "./node.ts";
 /** Seconds, on a machine without KVM that others use, too. */
 const BOOT = 240;
 const OTHER_MEASUREMENT = "5a".repeat(48);
+/** What the host would have systemd take; kubelet tells the one it took. */
+const MACHINE_ID = "5a".repeat(16);
+const ANOTHER_MACHINE_ID = new RegExp(`^(?!${MACHINE_ID})[0-9a-f]{32}$`, "u");
 
 const records = z.array(
   z.object({ name: z.string(), disk: z.object({ state: z.string(), uuid: z.string(), epoch: z.number() }) }),
@@ -108,8 +111,14 @@ describe("the node image in a virtual machine", () => {
       node = await addNode("node-1");
     });
 
-    it("formats the blank disk, becomes Ready and runs a pod", async () => {
-      const machine = await powerOn(node);
+    it("formats the blank disk, becomes Ready and runs a pod; the host's credentials are not imported", async () => {
+      const credential = `system.machine_id=${MACHINE_ID}`;
+      const machine = await powerOn(node, {
+        host: [
+          ...["-smbios", `type=11,value=io.systemd.credential:${credential}`],
+          ...["-fw_cfg", `name=opt/io.systemd.credentials/${credential.replace("=", ",string=")}`],
+        ],
+      });
       await machine.console.waitFor(/^sealet: unseal done formatted, epoch 1/u, BOOT);
       await cluster.nodeReady(node.name, BOOT);
       await startPod(cluster, "hello", node.name);
@@ -120,6 +129,8 @@ describe("the node image in a virtual machine", () => {
       const status = await nodeStatus(cluster.controlPlane, node.name, node.address);
       assert.equal(status.state, "serving");
       assert.equal(status.disk?.epoch, 1n);
+      const machineId = ["-o", "jsonpath={.status.nodeInfo.machineID}"];
+      assert.match(await cluster.kubectl("get", "node", node.name, ...machineId), ANOTHER_MACHINE_ID);
       machine.press();
       await machine.off;
       assert.match(machine.console.text, /Lease [0-9a-f]+ given back/u);
@@ -185,6 +196,20 @@ describe("the node image in a virtual machine", () => {
     const machine = await powerOn(node, { image });
     await machine.console.waitFor(/dm-verity device corrupted/u, BOOT);
     assert.doesNotMatch(machine.console.text, /^sealet: /mu);
+    assert.equal(written(node.state), 0);
+  });
+
+  it("I8 runs nothing with a command line to which the host added", async () => {
+    const node = await addNode("added");
+    const extra = "io.systemd.stub.kernel-cmdline-extra=systemd.unit=rescue.target";
+    const machine = await powerOn(node, { host: ["-smbios", `type=11,value=${extra}`] });
+    const { text } = await machine.console.waitFor(/initrd: FATAL/u, BOOT);
+    assert.match(
+      text,
+      /the command line is not the image's own: .* systemd\.unit=rescue\.target"; powering off$/u,
+    );
+    await machine.off;
+    assert.doesNotMatch(machine.console.text, /initrd: root|^sealet: /mu);
     assert.equal(written(node.state), 0);
   });
 
