@@ -133,7 +133,7 @@ export interface TlsListener extends Listener {
   update(identity: TlsIdentity): void;
 }
 
-/** @throws SERVICE_FAILED where the port cannot be bound */
+/** @throws SERVICE_FAILED where the port cannot be bound, or the identity is none */
 export async function serveTls({
   host = "::",
   port,
@@ -157,7 +157,11 @@ export async function serveTls({
       close: () => door.close(),
     };
   } catch (cause) {
-    throw new SealetError("SERVICE_FAILED", `Port ${port} cannot be bound: ${reasonOf(cause)}`, { cause });
+    throw new SealetError(
+      "SERVICE_FAILED",
+      `The node API cannot be served on port ${port}: ${reasonOf(cause)}`,
+      { cause },
+    );
   }
 }
 

@@ -14,7 +14,7 @@ export interface Serving {
   readonly journal: Journal;
   /** Aborted when the node no longer serves. */
   readonly signal: AbortSignal;
-  /** Certificates are to be read anew: there may be new ones. */
+  /** There are new certificates. Called again where it throws. */
   readonly onRenewed: () => void;
 }
 
@@ -26,11 +26,13 @@ export function afterwards(serving: Serving): void {
   const { session, told } = facts;
   if (session !== undefined && told !== true)
     void insist(serving, "The node's object tells its TEE", () => machine.kubernetes.tell(session, signal));
+  let inUse = true;
   const renewCertificates = async (): Promise<false> => {
-    const renewed = await machine.renewCertificates(signal);
-    // Also where nothing is new: it may have failed before.
+    if (await machine.renewCertificates(signal)) inUse = false;
+    if (inUse) return false;
     onRenewed();
-    if (renewed) journal.append({ phase: "agent", kind: "note", message: "Certificates renewed" });
+    inUse = true;
+    journal.append({ phase: "agent", kind: "note", message: "Certificates renewed" });
     return false;
   };
   let looking = false;
