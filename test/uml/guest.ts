@@ -136,7 +136,9 @@ export async function startGuest(options: GuestOptions): Promise<Guest> {
     clearTimeout(timer);
     killGroup(pid);
     screen.close();
-    return { how: killed[0] ?? (child.exitCode === 0 ? "power-off" : "panic"), console: screen.text };
+    // User-mode Linux may abort while it ends its processes, when the guest's kernel has powered down already.
+    const off = child.exitCode === 0 || screen.text.includes("reboot: Power down");
+    return { how: killed[0] ?? (off ? "power-off" : "panic"), console: screen.text };
   });
   return {
     pid,
