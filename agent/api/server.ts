@@ -19,7 +19,7 @@ import { NodeService } from "./gen/sealet.ts";
 import type { Health } from "./health.ts";
 import { type NodeView, nodeService } from "./node-service.ts";
 import { reflection } from "./reflection.ts";
-import { hangUpOn, openTlsDoor, shutDown } from "./tls-door.ts";
+import { closerOf, openTlsDoor } from "./tls-door.ts";
 
 export const SERVED = [
   "sealet.v1.Node",
@@ -83,19 +83,11 @@ export async function serveSocket({ path, view, health, peer, onRefused }: Socke
     }
     injector.injectConnection(socket);
   });
-  const hangUp = hangUpOn(listener);
+  const close = closerOf(listener, injector, server, CLOSE_GRACE_MS);
   // A socket that an agent left behind which was killed.
   rmSync(path, { force: true });
   await listen(listener, path);
-  return {
-    close: async () => {
-      const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
-      injector.drain(CLOSE_GRACE_MS);
-      await shutDown(server, CLOSE_GRACE_MS);
-      hangUp();
-      await closed;
-    },
-  };
+  return { close };
 }
 
 function listen(listener: NetServer, path: string): Promise<void> {

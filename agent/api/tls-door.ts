@@ -10,6 +10,8 @@ import { ipBytes } from "../crypto/ip-address.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
+type ConnectionInjector = ReturnType<Server["createConnectionInjector"]>;
+
 export interface TlsDoorOptions {
   readonly grpc: Server;
   readonly host: string;
@@ -41,7 +43,7 @@ export async function openTlsDoor(options: TlsDoorOptions): Promise<TlsDoor> {
   const server = createServer(withDefaults(options.tls));
   server.maxConnections = connections;
   limitEachPeer(server, perPeer);
-  const hangUp = hangUpOn(server);
+  const close = closerOf(server, injector, grpc, graceMs);
   server.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
     if (socket.alpnProtocol === "h2" && admit?.(socket) !== false) injector.injectConnection(socket);
@@ -57,15 +59,7 @@ export async function openTlsDoor(options: TlsDoorOptions): Promise<TlsDoor> {
   return {
     address,
     update: (tls) => server.setSecureContext(withDefaults(tls)),
-    close: async () => {
-      const closed = new Promise<void>((resolve) => {
-        server.close(() => resolve());
-      });
-      injector.drain(graceMs);
-      await shutDown(grpc, graceMs);
-      hangUp();
-      await closed;
-    },
+    close,
   };
 }
 
@@ -79,15 +73,29 @@ function withDefaults(tls: TlsOptions): TlsOptions {
   };
 }
 
-/** @returns ends what is connected, also what never said a word: a server that closes waits for that */
-export function hangUpOn(server: NetServer): () => void {
+/**
+ * @param server to be asked before anybody connects
+ * @returns closes it: calls may go on for a while; then what is connected is ended, also what never said a word
+ */
+export function closerOf(
+  server: NetServer,
+  injector: ConnectionInjector,
+  grpc: Server,
+  graceMs: number,
+): () => Promise<void> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
-  return () => {
+  return async () => {
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    injector.drain(graceMs);
+    await shutDown(grpc, graceMs);
     for (const socket of sockets) socket.destroy();
+    await closed;
   };
 }
 

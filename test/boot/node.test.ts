@@ -343,26 +343,38 @@ describe("I10 an agent that is killed", () => {
   });
 });
 
+/** @returns the agent after one that was killed within the operation, while it locked for what its renewal met */
+async function afterKilledLocking(
+  machine: FakeMachine,
+  operation: Operation,
+  faults: (what: Operation) => void,
+  next: (what: Operation) => void,
+): Promise<Agent> {
+  const first = start(machine);
+  await clock.until(is(first, "serving"));
+  let reached = false;
+  machine.before = (what) => {
+    faults(what);
+    if (what !== operation) return undefined;
+    reached = true;
+    return new Promise<never>(() => undefined);
+  };
+  await clock.until(() => reached, 400_000);
+  first.kill();
+  machine.effects.length = 0;
+  machine.before = next;
+  return start(machine);
+}
+
+function away(what: Operation): void {
+  if (what === "renew" || what === "attest") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
+}
+
 describe("I10 an agent that is killed while it locks", () => {
   for (const operation of ["kubernetes.stop", "disk.close"] as const)
     it(`at ${operation}: the next one locks too, and asks for nothing`, async () => {
       const machine = new FakeMachine();
-      const first = start(machine);
-      await clock.until(is(first, "serving"));
-      let reached = false;
-      machine.before = (what) => {
-        if (what === "renew" || what === "attest") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
-        if (what !== operation) return undefined;
-        reached = true;
-        return new Promise<never>(() => undefined);
-      };
-      await clock.until(() => reached, 400_000);
-      first.kill();
-      machine.effects.length = 0;
-      machine.before = (what) => {
-        if (what === "renew" || what === "attest") throw new SealetError("KMS_UNREACHABLE", "Nobody answers");
-      };
-      const second = start(machine);
+      const second = await afterKilledLocking(machine, operation, away, away);
       await clock.until(() => !machine.open, 60_000);
       assert.equal(machine.kubelet, "stopped");
       assert.ok(!machine.effects.includes("unseal") && !machine.effects.includes("attest"));
@@ -370,24 +382,15 @@ describe("I10 an agent that is killed while it locks", () => {
     });
 });
 
+function renewalRefused(what: Operation): void {
+  if (what === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
+}
+
 describe("I2 an agent that is killed while it locks a node whose evidence was refused", () => {
   for (const operation of ["kubernetes.stop", "disk.close"] as const)
     it(`at ${operation}: the next one locks too, though the lease would live on`, async () => {
       const machine = new FakeMachine();
-      const first = start(machine);
-      await clock.until(is(first, "serving"));
-      let reached = false;
-      machine.before = (what) => {
-        if (what === "renew") throw new SealetError("EVIDENCE_REFUSED", "The policy changed");
-        if (what !== operation) return undefined;
-        reached = true;
-        return new Promise<never>(() => undefined);
-      };
-      await clock.until(() => reached, 400_000);
-      first.kill();
-      machine.effects.length = 0;
-      machine.before = () => undefined;
-      const second = start(machine);
+      const second = await afterKilledLocking(machine, operation, renewalRefused, () => undefined);
       await clock.until(() => !machine.open || machine.effects.includes("kubernetes.start"), 60_000);
       assert.equal(machine.open, false);
       assert.equal(machine.kubelet, "stopped");
