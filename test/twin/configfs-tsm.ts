@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Channel, OPCODE, PROTOCOL, type Errno, type Request } from "./fuse-protocol.ts";
+import { Channel, KernelConnection, OPCODE, PROTOCOL, type Errno, type Request } from "./fuse-protocol.ts";
 import { MAX_INBLOB, ReportEntry, type Provider } from "./tsm-reports.ts";
 
 const FOPEN_DIRECT_IO = 1;
@@ -310,6 +310,8 @@ export async function mountTsm(configfs: string, provider: Provider): Promise<Mo
   const over = existsSync(kernels);
   const target = over ? kernels : configfs;
   const files = new Configfs(over ? [] : ["tsm", "report"], provider);
+  const connection = new KernelConnection("/dev/fuse");
+  const channel = new Channel(connection);
   const answer = async (request: Request): Promise<void> => {
     try {
       const reply = await files.handle(request);
@@ -319,16 +321,15 @@ export async function mountTsm(configfs: string, provider: Provider): Promise<Mo
       channel.fail(request.unique, error instanceof Refusal ? error.errno : "EIO");
     }
   };
-  const channel = new Channel("/dev/fuse", false, (request) => void answer(request));
   // mount(8) looks at the mount point before it returns: the answers must come meanwhile
-  channel.start();
+  channel.start((request) => void answer(request));
   const options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions";
-  await run("mount", ["-i", "-t", "fuse", "-o", options, "tsm-twin", target], channel.fd);
-  channel.mounted();
+  await run("mount", ["-i", "-t", "fuse", "-o", options, "tsm-twin", target], connection.fd);
+  connection.mounted();
   return {
     async close() {
       await run("umount", ["-l", target]);
-      await channel.ended;
+      await connection.ended;
     },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * A character device served by this process through /dev/cuse, for requests of ioctl(2) whose structures hold pointers
+ * A character device served by this process through CUSE, for requests of ioctl(2) whose structures hold pointers
  * ("unrestricted" ioctls). The kernel copies memory of the caller on our word: a RETRY names what is to be read and
  * written, and the kernel asks again with that. What its protocol does not say and cost time to find:
  * - each retry is a request of its own; it does not echo the vectors; flat structures need one too;
@@ -7,7 +7,14 @@
  * - a result below zero with header error 0 still copies output; a header error copies nothing.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { Channel, OPCODE, PROTOCOL, type Request } from "./fuse-protocol.ts";
+import {
+  Channel,
+  KernelConnection,
+  OPCODE,
+  PROTOCOL,
+  type Connection,
+  type Request,
+} from "./fuse-protocol.ts";
 
 const CUSE_UNRESTRICTED_IOCTL = 1;
 const FUSE_IOCTL_COMPAT = 1;
@@ -125,11 +132,23 @@ export interface CuseDevice {
 }
 
 /**
- * Serves `/dev/<name>`, mode 0600; there when this resolves.
- * @param made the descriptor of a connection whose CUSE_INIT was answered already
+ * Serves `/dev/<name>` of this machine, mode 0600; there when this resolves.
  * @throws where there is no /dev/cuse
  */
-export async function serveDevice(name: string, handler: IoctlHandler, made?: number): Promise<CuseDevice> {
+export async function serveDevice(name: string, handler: IoctlHandler): Promise<CuseDevice> {
+  const connection = new KernelConnection("/dev/cuse");
+  await serveConnection(connection, name, handler);
+  return {
+    async close() {
+      writeFileSync(`/sys/class/cuse/${name}/abort`, "1");
+      await connection.ended;
+    },
+  };
+}
+
+/** Serves the device of a kernel that asks over this connection. @returns when the device is there */
+export function serveConnection(connection: Connection, name: string, handler: IoctlHandler): Promise<void> {
+  const channel = new Channel(connection);
   /** By the caller's thread, which has one request at a time. */
   const sessions = new Map<number, Session>();
   let files = 0n;
@@ -160,7 +179,7 @@ export async function serveDevice(name: string, handler: IoctlHandler, made?: nu
     if (sessions.get(thread) === session) sessions.delete(thread);
   };
 
-  const channel = new Channel(made ?? "/dev/cuse", true, (request) => {
+  channel.start((request) => {
     switch (request.opcode) {
       case OPCODE.CUSE_INIT:
         // the device appears within this write(2)
@@ -200,14 +219,7 @@ export async function serveDevice(name: string, handler: IoctlHandler, made?: nu
         channel.fail(request.unique, "ENOSYS");
     }
   });
-  channel.start();
-  if (made === undefined) await ready;
-  return {
-    async close() {
-      writeFileSync(`/sys/class/cuse/${name}/abort`, "1");
-      await channel.ended;
-    },
-  };
+  return ready;
 }
 
 /** struct cuse_init_out */

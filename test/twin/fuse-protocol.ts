@@ -1,4 +1,4 @@
-/** The kernel's FUSE protocol 7.31 (include/uapi/linux/fuse.h): numbers, headers, and one channel to the kernel. */
+/** The kernel's FUSE protocol 7.31 (include/uapi/linux/fuse.h): numbers, headers, and the channel to a kernel. */
 import { closeSync, openSync, read, writeSync } from "node:fs";
 import { constants } from "node:os";
 
@@ -48,71 +48,93 @@ export interface Request {
   readonly body: Buffer;
 }
 
+/** Carries the kernel's messages, whole ones. */
+export interface Connection {
+  /** Calls back for each message; it may change once the callback returned. */
+  start(receive: (message: Buffer) => void): void;
+  send(message: Buffer): void;
+  /** Resolves when the other side has ended it. */
+  readonly ended: Promise<void>;
+}
+
 /**
- * A connection to the kernel: reads block in a thread of libuv's pool (one for each open channel: UV_THREADPOOL_SIZE
- * must leave room), every reply is one write.
+ * A connection to this machine's kernel: reads block in a thread of libuv's pool (one for each open connection:
+ * UV_THREADPOOL_SIZE must leave room), every message is one write.
  */
-export class Channel {
+export class KernelConnection implements Connection {
   readonly fd: number;
-  readonly #handle: (request: Request) => void;
+  readonly ended: Promise<void>;
   #open = true;
   #mounted: boolean;
-  /** Resolves when the kernel has ended the connection. */
-  readonly ended: Promise<void>;
   #end: () => void = () => undefined;
 
-  /**
-   * @param connection a descriptor where one is open already
-   * @param mounted false for a file system: until mount(2) the kernel answers reads with EPERM
-   */
-  constructor(
-    connection: "/dev/cuse" | "/dev/fuse" | number,
-    mounted: boolean,
-    handle: (request: Request) => void,
-  ) {
-    this.fd = typeof connection === "number" ? connection : openSync(connection, "r+");
-    this.#handle = handle;
-    this.#mounted = mounted;
+  constructor(device: "/dev/cuse" | "/dev/fuse") {
+    this.fd = openSync(device, "r+");
+    // until mount(2) the kernel answers reads of a file system's connection with EPERM
+    this.#mounted = device === "/dev/cuse";
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-  }
-
-  start(): void {
-    this.#next(Buffer.alloc(BUFFER));
   }
 
   mounted(): void {
     this.#mounted = true;
   }
 
-  #next(buffer: Buffer): void {
-    read(this.fd, buffer, 0, buffer.length, null, (error, length) => {
-      if (error !== null) {
+  start(receive: (message: Buffer) => void): void {
+    const buffer = Buffer.alloc(BUFFER);
+    const next = (): void => {
+      read(this.fd, buffer, 0, buffer.length, null, (error, length) => {
+        if (error === null) {
+          receive(buffer.subarray(0, length));
+          next();
+          return;
+        }
         const { code = "" } = error;
         // ENOENT: the request was withdrawn while it was read
-        if (["EINTR", "EAGAIN", "ENOENT"].includes(code)) this.#next(buffer);
-        else if (code === "EPERM" && !this.#mounted) setTimeout(() => this.#next(buffer), 5);
+        if (["EINTR", "EAGAIN", "ENOENT"].includes(code)) next();
+        else if (code === "EPERM" && !this.#mounted) setTimeout(next, 5);
         else this.#close(); // ENODEV: unmounted or aborted
-        return;
-      }
-      const request = {
-        opcode: buffer.readUInt32LE(4),
-        unique: buffer.readBigUInt64LE(8),
-        node: buffer.readBigUInt64LE(16),
-        thread: buffer.readUInt32LE(32),
-        body: Buffer.from(buffer.subarray(IN_HEADER, length)),
-      };
-      this.#handle(request);
-      this.#next(buffer);
-    });
+      });
+    };
+    next();
   }
 
   #close(): void {
-    if (!this.#open) return;
     this.#open = false;
     closeSync(this.fd);
     this.#end();
+  }
+
+  send(message: Buffer): void {
+    if (!this.#open) return;
+    try {
+      writeSync(this.fd, message);
+    } catch (error) {
+      // ENOENT: the caller was killed meanwhile
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+}
+
+/** What a kernel asks and is answered: requests in, a reply or an errno out. */
+export class Channel {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  start(handle: (request: Request) => void): void {
+    this.#connection.start((message) => {
+      handle({
+        opcode: message.readUInt32LE(4),
+        unique: message.readBigUInt64LE(8),
+        node: message.readBigUInt64LE(16),
+        thread: message.readUInt32LE(32),
+        body: Buffer.from(message.subarray(IN_HEADER)),
+      });
+    });
   }
 
   reply(unique: bigint, ...parts: readonly Uint8Array[]): void {
@@ -124,17 +146,11 @@ export class Channel {
   }
 
   #write(unique: bigint, errno: number, parts: readonly Uint8Array[]): void {
-    if (!this.#open) return;
     const header = Buffer.alloc(OUT_HEADER);
     const message = Buffer.concat([header, ...parts]);
     message.writeUInt32LE(message.length, 0);
     message.writeInt32LE(-errno, 4);
     message.writeBigUInt64LE(unique, 8);
-    try {
-      writeSync(this.fd, message);
-    } catch (error) {
-      // ENOENT: the caller was killed meanwhile
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    }
+    this.#connection.send(message);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * `node main.ts CONFIG.json [FD]`: makes this machine look like a confidential VM to everything that asks the kernel: real
+ * `node main.ts CONFIG.json`: makes this machine look like a confidential VM to everything that asks the kernel: real
  * device files and a real configfs, with evidence under the twin's own root. For tests only; no image of a release has
  * it, and only a policy that names its root accepts what it says. Prints `twin: ready`; ends on SIGTERM.
  */
@@ -21,7 +21,7 @@ interface Closable {
   close(): unknown;
 }
 
-async function serve(config: TwinConfig, made: number | undefined): Promise<Closable[]> {
+async function serve(config: TwinConfig): Promise<Closable[]> {
   const faults = new Faults();
   for (const fault of config.faults) faults.add(fault, 1);
   const closing: Closable[] = [];
@@ -29,12 +29,12 @@ async function serve(config: TwinConfig, made: number | undefined): Promise<Clos
   let tee: SnpDriver | TdxModule;
   if (config.tee === "sev-snp") {
     const snp = new SnpDriver(config, faults);
-    if (has("device")) closing.push(await serveDevice("sev-guest", sevGuestDevice(snp), made));
+    if (has("device")) closing.push(await serveDevice("sev-guest", sevGuestDevice(snp)));
     if (has("configfs-tsm")) closing.push(await mountTsm(config.configfs, snpProvider(snp)));
     tee = snp;
   } else {
     const tdx = new TdxModule(config, faults);
-    if (has("device")) closing.push(await serveDevice("tdx_guest", tdxGuestDevice(tdx), made));
+    if (has("device")) closing.push(await serveDevice("tdx_guest", tdxGuestDevice(tdx)));
     if (has("configfs-tsm")) closing.push(await mountTsm(config.configfs, tdxProvider(tdx)));
     tee = tdx;
   }
@@ -53,9 +53,9 @@ async function serve(config: TwinConfig, made: number | undefined): Promise<Clos
 }
 
 async function main(): Promise<void> {
-  const [, , path = "", made] = process.argv;
+  const [, , path = ""] = process.argv;
   const config = configSchema.parse(JSON.parse(readFileSync(path, "utf8")));
-  const closing = await serve(config, made === undefined ? undefined : Number(made));
+  const closing = await serve(config);
   process.once("SIGTERM", () => {
     void (async () => {
       for (const part of closing.toReversed()) await part.close();

@@ -18,9 +18,10 @@ import { SetupError } from "../../image/command.ts";
 import { inTools } from "../../image/tools.ts";
 import { accelerator } from "./accelerator.ts";
 import { Console } from "./console.ts";
+import { type Beside, openPort, type Port } from "./port.ts";
 import { startTpm } from "./tpm.ts";
 
-export interface Disk {
+interface Disk {
   /** By which the guest knows it. */
   readonly serial: string;
   readonly file: string;
@@ -37,6 +38,7 @@ export interface MachineOptions {
   readonly disks: readonly Disk[];
   /** Ports of the host's loopback address, and the guest's ports that they lead to. */
   readonly forwards?: readonly { readonly host: string; readonly guest: number }[];
+  readonly ports?: readonly Port[];
   /** With it QEMU passes the unified kernel image to the firmware, as SEV-SNP's measured direct boot does. */
   readonly kernel?: string;
   readonly tpm?: boolean;
@@ -103,7 +105,10 @@ async function switchOn(options: MachineOptions): Promise<Machine> {
   const variables = join(folder, "firmware-variables.fd");
   if (!existsSync(variables)) copyFileSync(join(firmware, "OVMF_VARS_4M.fd"), variables);
   const accel = await accelerator(tools);
-  const tpm = options.tpm === true ? await startTpm(tools, folder) : undefined;
+  const beside = await Promise.all([
+    ...(options.tpm === true ? [startTpm(tools, folder)] : []),
+    ...(options.ports ?? []).map((port) => openPort(port, folder)),
+  ]);
   const binds = [
     folder,
     ...[options.boot, ...options.disks.map(({ file }) => file)].map((file) => join(file, "..")),
@@ -126,8 +131,9 @@ async function switchOn(options: MachineOptions): Promise<Machine> {
     // no option ROM: the firmware must not try to boot from the network
     ...["-device", "virtio-net-pci,netdev=net,romfile="],
     ...["-device", "virtio-rng-pci"],
-    ...(tpm?.args ?? []),
     ...(options.host ?? []),
+    ...["-device", "virtio-serial-pci"],
+    ...beside.flatMap(({ args }) => args),
     ...(options.journal === true ? journal(join(folder, "journal.log")) : []),
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-monitor", `unix:${join(folder, "monitor")},server,nowait`],
@@ -138,7 +144,7 @@ async function switchOn(options: MachineOptions): Promise<Machine> {
   const child = spawn("setpriv", ["--pdeathsig", "KILL", program, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
   });
-  return watch(child, options, poweredOn, log, tpm?.stop);
+  return watch(child, options, poweredOn, log, beside);
 }
 
 function watch(
@@ -146,7 +152,7 @@ function watch(
   options: MachineOptions,
   poweredOn: number,
   log: WriteStream,
-  stopTpm: (() => void) | undefined,
+  beside: readonly Beside[],
 ): Machine {
   const output = new Console(poweredOn, () => processorTime(child.pid));
   let complaint = "";
@@ -165,7 +171,7 @@ function watch(
   const ended = async (): Promise<void> => {
     await once(child, "exit");
     clearTimeout(limit);
-    stopTpm?.();
+    for (const { stop } of beside) stop();
     log.end();
     output.end(complaint === "" ? `${options.name} is off` : `QEMU: ${complaint.trim()}`);
   };
@@ -218,7 +224,7 @@ function drive({ serial, file, readonly }: Disk, bootIndex?: number): string[] {
 
 function journal(file: string): string[] {
   return [
-    ...["-device", "virtio-serial-pci", "-chardev", `file,id=journal,path=${file},append=on`],
+    ...["-chardev", `file,id=journal,path=${file},append=on`],
     ...["-device", "virtconsole,chardev=journal"],
   ];
 }

@@ -5,9 +5,10 @@ import { type Flavour, type Image, nodeImage } from "../../image/image.ts";
 import { toolsTree } from "../../image/tools.ts";
 import type { TestCluster } from "../cluster/cluster.ts";
 import { twinMeasurement } from "../cluster/kms.ts";
-import { type Disk, type Machine, powerOn } from "./machine.ts";
+import { type Machine, powerOn } from "./machine.ts";
 import { NODE_API_PORT } from "./node-api.ts";
-import { type Launch, twinDisk, writeTwinConfig } from "./twin-disk.ts";
+import { type Launch, twinPort } from "./twin.ts";
+import { twinDisk } from "./twin-disk.ts";
 
 /** What is initialised in the background takes its time where nothing is accelerated. */
 const STATE_BYTES = 2 * 2 ** 30;
@@ -78,20 +79,11 @@ export async function vmNode(
     folder,
     state,
     address,
-    boot: (options = {}) => {
+    boot: async (options = {}) => {
       const own = options.folder ?? folder;
       mkdirSync(own, { recursive: true });
-      const twinConfig = join(own, "twin-config.raw");
-      writeTwinConfig(twinConfig, {
-        measurement: parts.measurement,
-        hostData,
-        chip: name,
-        ...options.launch,
-      });
-      const twin: Disk[] = [
-        { serial: "twin", file: parts.twin, readonly: true },
-        { serial: "twin-config", file: twinConfig, readonly: true },
-      ];
+      const launch = { measurement: parts.measurement, hostData, chip: name, ...options.launch };
+      const twin = options.withTwin !== false;
       return powerOn({
         tools: parts.tools,
         folder: own,
@@ -100,8 +92,9 @@ export async function vmNode(
         disks: [
           { serial: "initdata", file: initdata, readonly: true },
           { serial: "state", file: options.state ?? state },
-          ...(options.withTwin === false ? [] : twin),
+          ...(twin ? [{ serial: "twin", file: parts.twin, readonly: true }] : []),
         ],
+        ports: twin ? [await twinPort(launch)] : [],
         // the node's address leads to one machine only
         forwards: (own === folder ? [KUBELET_PORT, NODE_API_PORT] : []).map((port) => ({
           host: `${address}:${port}`,

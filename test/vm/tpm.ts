@@ -5,13 +5,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SetupError } from "../../image/command.ts";
 import { inTools } from "../../image/tools.ts";
+import type { Beside } from "./port.ts";
 
-export interface Tpm {
-  readonly args: readonly string[];
-  readonly stop: () => void;
-}
-
-export async function startTpm(tools: string, folder: string): Promise<Tpm> {
+export async function startTpm(tools: string, folder: string): Promise<Beside> {
   const state = join(folder, "tpm");
   mkdirSync(state, { recursive: true });
   const socket = join(folder, "tpm.sock");

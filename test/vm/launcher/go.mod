@@ -1,3 +1,0 @@
-module sealet/test/vm/launcher
-
-go 1.26.0

@@ -1,0 +1,3 @@
+module sealet/test/vm/relay
+
+go 1.26.0
