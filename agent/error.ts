@@ -125,6 +125,12 @@ export function asSealetError(thrown: unknown, code: Code = "INTERNAL"): SealetE
   return new SealetError(code, reasonOf(thrown), { cause: thrown });
 }
 
+/** The name of the errno ("ENOENT") that a system call of Node's failed with; undefined of any other error. */
+export function errnoOf(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || thrown instanceof SealetError || !("code" in thrown)) return undefined;
+  return typeof thrown.code === "string" ? thrown.code : undefined;
+}
+
 /** Its own words. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

@@ -4,9 +4,10 @@
  *
  * Must never hold a secret: events are made of codes, names, numbers and messages of `SealetError`.
  */
-import { appendFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, renameSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { type Code, isCode } from "../error.ts";
+import { readIfThere } from "../kubelet/atomic-file.ts";
 import type { Clock } from "./clock.ts";
 import { PHASES } from "./phase.ts";
 
@@ -84,14 +85,8 @@ export class Journal {
 
 /** A line that is cut, since the agent was killed while it wrote, ends the list; what comes after it is not trusted. */
 function readEvents(path: string): { events: Event[]; whole: boolean } {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT")
-      return { events: [], whole: true };
-    throw error;
-  }
+  const text = readIfThere(path)?.toString();
+  if (text === undefined) return { events: [], whole: true };
   const lines = text.split("\n");
   const events: Event[] = [];
   for (const line of lines.slice(0, -1)) {

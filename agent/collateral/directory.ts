@@ -21,7 +21,7 @@ import { Malformed } from "../attest/malformed.ts";
 import { PRODUCTS, type Product } from "../attest/snp/product.ts";
 import { vcekQuery, type VcekQuery } from "../attest/snp/vcek-query.ts";
 import type { SignedDocument } from "../attest/tdx/facts.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, errnoOf } from "../error.ts";
 
 type SnpCollateral = NonNullable<Collateral["snp"][Product]>;
 type TdxCollateral = NonNullable<Collateral["tdx"]>;
@@ -124,14 +124,11 @@ function splitChain(pem: Uint8Array, what: string): { signer: Uint8Array; ark: U
   }
 }
 
-const isAbsent = (cause: unknown): boolean =>
-  cause instanceof Error && "code" in cause && cause.code === "ENOENT";
-
 export function readOptional(path: string): Uint8Array | undefined {
   try {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {
-    if (isAbsent(cause)) return undefined;
+    if (errnoOf(cause) === "ENOENT") return undefined;
     throw new SealetError("CONFIG_INVALID", `The collateral ${path} cannot be read`, { cause });
   }
 }
@@ -140,7 +137,7 @@ function listOptional(path: string): string[] {
   try {
     return readdirSync(path);
   } catch (cause) {
-    if (isAbsent(cause)) return [];
+    if (errnoOf(cause) === "ENOENT") return [];
     throw new SealetError("CONFIG_INVALID", `The collateral ${path} cannot be read`, { cause });
   }
 }

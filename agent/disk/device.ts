@@ -6,7 +6,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-import { SealetError, reasonOf } from "../error.ts";
+import { SealetError, errnoOf, reasonOf } from "../error.ts";
 import { blankRegions, type Region } from "./blank.ts";
 import type { Blankness } from "./classify.ts";
 import { SECTOR } from "./layout.ts";
@@ -46,9 +46,6 @@ const PROOF_READS = 16;
 
 export type Claim = "exclusive" | "shared";
 
-const errnoNameOf = (thrown: unknown): string | undefined =>
-  thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
-
 export class BlockDevice {
   readonly path: string;
   readonly bytes: number;
@@ -74,10 +71,10 @@ export class BlockDevice {
     try {
       file = await open(path, constants.O_RDWR | exclusive);
     } catch (cause) {
-      if (errnoNameOf(cause) === "EBUSY") {
+      if (errnoOf(cause) === "EBUSY") {
         throw new SealetError("DISK_BUSY", `Something else uses ${path}.`, { cause });
       }
-      throw new SealetError("DISK_IO", `${path} can't be opened: ${errnoNameOf(cause)}.`, { cause });
+      throw new SealetError("DISK_IO", `${path} can't be opened: ${errnoOf(cause)}.`, { cause });
     }
     try {
       return new BlockDevice(path, (await sectorsOf(number)) * SECTOR, number, file);
@@ -140,7 +137,7 @@ export class BlockDevice {
   }
 
   #failure(verb: string, offset: number, cause: unknown): SealetError {
-    const why = errnoNameOf(cause) ?? reasonOf(cause);
+    const why = errnoOf(cause) ?? reasonOf(cause);
     return new SealetError("DISK_IO", `${this.path} can't be ${verb} at byte ${offset}: ${why}.`, { cause });
   }
 }

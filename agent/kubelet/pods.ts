@@ -6,6 +6,7 @@ import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { unmount } from "../../native/mount.ts";
+import { errnoOf } from "../error.ts";
 import { PLACES } from "./places.ts";
 
 /** Control groups (version 2) with the pods' processes, and with containerd's shims, which outlive it. */
@@ -33,8 +34,8 @@ function killGroup(group: string): void {
       closeSync(file);
     }
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code !== "ENOENT" && code !== "ENODEV") throw error;
+    const errno = errnoOf(error);
+    if (errno !== "ENOENT" && errno !== "ENODEV") throw error;
   }
 }
 

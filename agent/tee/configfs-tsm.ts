@@ -10,7 +10,7 @@ import { mkdir, open, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Evidence } from "../api/gen/sealet.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, errnoOf, reasonOf } from "../error.ts";
 import { CCEL, readEventLog } from "./event-log.ts";
 import {
   checkReportData,
@@ -36,7 +36,7 @@ const SPACING: Readonly<Record<TeeName, number>> = { "sev-snp": 1000, tdx: 40, "
 /** Waits before the repetitions, where repeating is safe; about 6 s together. */
 const DELAYS = [50, 100, 200, 400, 800, 1600, 3000] as const;
 /** EIO: the host could not have the quote made, as where its quoting service is away. */
-const PASSING: readonly string[] = ["EBUSY", "EAGAIN", "EINTR", "ETIMEDOUT", "EIO"];
+const PASSING: readonly (string | undefined)[] = ["EBUSY", "EAGAIN", "EINTR", "ETIMEDOUT", "EIO"];
 
 /** The kernel gives at most 32 KiB (later 16 MiB); no evidence is near this. */
 const MAX_BLOB = 1 << 20;
@@ -150,7 +150,7 @@ export class ConfigfsTsm implements EvidenceSource {
     if (error instanceof NotThisTime)
       return new SealetError("EVIDENCE_THROTTLED", `${this.origin}: ${error.message}`, { cause: error });
     const errno = errnoOf(error);
-    const what = `${this.origin} (${this.#provider}) failed: ${errno || String(error)}`;
+    const what = `${this.origin} (${this.#provider}) failed: ${errno ?? reasonOf(error)}`;
     if (errno === "EINVAL" || errno === "ENXIO")
       return new SealetError("TEE_REFUSED", what, { cause: error });
     if (errno === "ENOENT") return new SealetError("TEE_ABSENT", what, { cause: error });
@@ -172,7 +172,9 @@ export async function tsmProvider(path: string = CONFIGFS_TSM): Promise<string |
   } catch (error) {
     // ENOENT: no configfs or no module; ENXIO: no provider has registered
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENXIO") return undefined;
-    throw new SealetError("NATIVE_FAILED", `${path} can't be used: ${errnoOf(error)}`, { cause: error });
+    throw new SealetError("NATIVE_FAILED", `${path} can't be used: ${errnoOf(error) ?? reasonOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -227,10 +229,4 @@ async function readAuxiliary(path: string): Promise<Buffer> {
     if (errnoOf(error) === "ENOENT") return Buffer.alloc(0);
     throw error;
   }
-}
-
-function errnoOf(error: unknown): string {
-  return error instanceof Error && "code" in error && !(error instanceof SealetError)
-    ? String(error.code)
-    : "";
 }

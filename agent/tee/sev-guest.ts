@@ -7,7 +7,7 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import type { Evidence } from "../api/gen/sealet.ts";
-import { SealetError } from "../error.ts";
+import { SealetError, errnoOf, reasonOf } from "../error.ts";
 import { ioctl } from "../../native/ioctl.ts";
 import {
   SNP_DERIVED_KEY_REQ,
@@ -212,10 +212,10 @@ async function openDevice(path: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDWR);
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-    if (code === "ENOENT" || code === "ENXIO" || code === "ENODEV")
+    const errno = errnoOf(cause);
+    if (errno === "ENOENT" || errno === "ENXIO" || errno === "ENODEV")
       throw new SealetError("TEE_ABSENT", `${path} is not there`, { cause });
-    throw new SealetError("NATIVE_FAILED", `${path} can't be opened: ${code}`, { cause });
+    throw new SealetError("NATIVE_FAILED", `${path} can't be opened: ${reasonOf(cause)}`, { cause });
   }
 }
 
