@@ -38,7 +38,7 @@ const koffiBesideExecutable: Plugin = {
 };
 
 /** zod speaks 50 languages; the messages of sealet are English, and every start would load the others. */
-export const englishOnly: Plugin = {
+const englishOnly: Plugin = {
   name: "zod in English",
   setup(builder) {
     builder.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({

@@ -148,7 +148,7 @@ export function stageRoot(stage: string, { programs: from, units, wanted, files 
   link(join(inGuest(from.pause), "image"), "usr/share/sealet/images/pause");
   // Mount points: beside the executable it must find its library.
   for (const file of ["sealet", "koffi.node"]) put(`usr/lib/sealet/${file}`, "");
-  for (const file of ["node", "twin.blob"]) link(join(inGuest(from.twin), file), `run/twin/${file}`);
+  for (const file of ["node", "twin.cjs"]) link(join(inGuest(from.twin), file), `run/twin/${file}`);
   put(`${UNITS}twin.service`, readFileSync(join(from.twin, "twin.service"), "utf8"));
   put("usr/lib/test-channel", CHANNEL_SCRIPT);
   for (const { name, text } of [CHANNEL, EVENTS, ...units]) put(`${UNITS}${name}`, text);

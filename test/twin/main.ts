@@ -6,7 +6,6 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { startupSnapshot } from "node:v8";
 import { configSchema, type TwinConfig } from "./config.ts";
 import { mountTsm } from "./configfs-tsm.ts";
 import { serveControl } from "./control.ts";
@@ -66,6 +65,4 @@ async function main(): Promise<void> {
   if (process.env["NOTIFY_SOCKET"] !== undefined) spawn("systemd-notify", ["--ready"], { stdio: "inherit" });
 }
 
-// In a guest it is no script that is compiled but a heap that is read (test/twin/program.ts).
-if (startupSnapshot.isBuildingSnapshot()) startupSnapshot.setDeserializeMainFunction(() => void main());
-else void main();
+void main();

@@ -1,17 +1,14 @@
 /**
- * The twin as a program for machines that have neither Node nor this checkout: the pinned Node, and the heap that it
- * had once the twin's modules were loaded (`--build-snapshot`): an emulated processor starts it in half the time.
- * `twin.service` starts it from /run/twin, where a scenario mounts the folder (a disk in QEMU, hostfs in UML).
+ * The twin as a program for guests that have neither Node nor this checkout: the pinned Node, and one script.
+ * `twin.service` starts it from /run/twin, where a scenario mounts the folder.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { artefact, digest, root } from "../../image/artefact.ts";
-import { englishOnly } from "../../image/bundle.ts";
-import { command } from "../../image/command.ts";
 
-/** A folder with `twin.blob`, `node` and `twin.service`. */
+/** A folder with `twin.cjs`, `node` and `twin.service`. */
 export async function twinProgram(): Promise<string> {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -21,9 +18,6 @@ export async function twinProgram(): Promise<string> {
     platform: "node",
     format: "cjs",
     target: "node26",
-    minifySyntax: true,
-    define: { "process.env.NODE_ENV": '"production"' },
-    plugins: [englishOnly],
     logLevel: "warning",
   });
   const [script] = outputFiles;
@@ -35,15 +29,10 @@ export async function twinProgram(): Promise<string> {
     process.version,
     await digest("test/twin/twin.service", "test/twin/program.ts"),
   ];
-  return artefact("twin", inputs, async ({ folder, log }) => {
-    const bundle = join(folder, "twin.cjs");
-    writeFileSync(bundle, script.contents);
-    await command(node, ["--snapshot-blob", join(folder, "twin.blob"), "--build-snapshot", bundle], {
-      log,
-      label: "twin: snapshot",
-    });
-    rmSync(bundle);
+  return artefact("twin", inputs, ({ folder }) => {
+    writeFileSync(join(folder, "twin.cjs"), script.contents);
     copyFileSync(node, join(folder, "node"));
     copyFileSync(unit, join(folder, "twin.service"));
+    return Promise.resolve();
   });
 }
