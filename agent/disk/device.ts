@@ -43,6 +43,8 @@ export async function findBySerial(serial: string, sys = "/sys/block"): Promise<
 
 /** At a time: a network disk answers each after a millisecond. */
 const PROOF_READS = 16;
+/** A piece of a region: reading into the same memory again costs no new pages. */
+const ZEROS = Buffer.alloc(1024 * 1024);
 
 export type Claim = "exclusive" | "shared";
 
@@ -87,17 +89,21 @@ export class BlockDevice {
   /** @throws DISK_IO, also where the disk ends too early */
   async read(offset: number, bytes: number): Promise<Buffer> {
     const buffer = Buffer.alloc(bytes);
-    for (let done = 0; done < bytes;) {
+    await this.#readInto(buffer, offset);
+    return buffer;
+  }
+
+  async #readInto(buffer: Buffer, offset: number): Promise<void> {
+    for (let done = 0; done < buffer.length;) {
       let count;
       try {
-        ({ bytesRead: count } = await this.#file.read(buffer, done, bytes - done, offset + done));
+        ({ bytesRead: count } = await this.#file.read(buffer, done, buffer.length - done, offset + done));
       } catch (cause) {
         throw this.#failure("read", offset + done, cause);
       }
       if (count === 0) throw this.#failure("read", offset + done, new Error("the disk ends here"));
       done += count;
     }
-    return buffer;
   }
 
   /** Returns when the bytes are durable. @throws DISK_IO */
@@ -127,9 +133,16 @@ export class BlockDevice {
   }
 
   async #proveRegion(region: Region): Promise<Blankness> {
-    const bytes = await this.read(region.offset, region.bytes);
-    const at = firstNonZero(bytes);
-    return at < 0 ? { blank: true } : { blank: false, offset: region.offset + at, why: region.why };
+    const buffer = Buffer.alloc(Math.min(region.bytes, ZEROS.length));
+    for (let done = 0; done < region.bytes; done += buffer.length) {
+      const piece = buffer.subarray(0, region.bytes - done);
+      await this.#readInto(piece, region.offset + done);
+      if (piece.compare(ZEROS, 0, piece.length) !== 0) {
+        const at = done + piece.findIndex((byte) => byte !== 0);
+        return { blank: false, offset: region.offset + at, why: region.why };
+      }
+    }
+    return { blank: true };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -142,17 +155,7 @@ export class BlockDevice {
   }
 }
 
-const ZEROS = Buffer.alloc(1024 * 1024);
-
 /** memcmp(3) over zeros: a loop in JavaScript over 32 MiB takes longer than reading them. */
-function firstNonZero(bytes: Buffer): number {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    const part = bytes.subarray(at, at + ZEROS.length);
-    if (part.compare(ZEROS, 0, part.length) !== 0) return at + part.findIndex((byte) => byte !== 0);
-  }
-  return -1;
-}
-
 async function numberOf(path: string): Promise<string> {
   let found;
   try {

@@ -212,6 +212,8 @@ describe("I3 I4 I5 state disk under attack", function () {
     ["an MBR", () => disk.write(510, Buffer.from([0x55, 0xaa]))],
     ["a btrfs copy in the middle", () => disk.write(64 * MIB + 64, Buffer.from("_BHRfS_M"))],
     ["a RAID superblock at the end", () => disk.write(SIZE - 65536, Buffer.from([0xfc, 0x4e, 0x2b, 0xa9]))],
+    ["one byte at the first MiB's end", () => disk.write(MIB - 1, Buffer.from([1]))],
+    ["one byte at the first 16 MiB's end", () => disk.write(16 * MIB - 1, Buffer.from([1]))],
     ["one byte in the last sector", () => disk.write(SIZE - 1, Buffer.from([1]))],
   ];
   for (const [name, write] of foreign) {
