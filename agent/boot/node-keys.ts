@@ -9,7 +9,7 @@ import { type DiskFacts, EnrolResponse, type Evidence } from "../api/gen/sealet.
 import type { Initdata, InitdataDigests } from "../config/initdata.ts";
 import type { DiskKeys } from "../disk/state-disk.ts";
 import { SealetError, asSealetError } from "../error.ts";
-import { certificateRequests, checkEnrolment, openKeys, validity } from "../kubelet/credentials.ts";
+import { certificateRequests, checkEnrolment, isFresh, openKeys, validity } from "../kubelet/credentials.ts";
 import { writeAtomically } from "../kubelet/atomic-file.ts";
 import { type HeldLease as KmsLease, KmsConnection } from "../kms/client.ts";
 import type { TlsIdentity } from "../kms/identity.ts";
@@ -30,9 +30,6 @@ export interface NodeKeysOptions {
   /** A folder on a tmpfs. */
   readonly runtime: string;
 }
-
-/** A certificate is renewed when a third of its life is left. */
-const RENEW_BELOW = 1 / 3;
 
 export class NodeKeys implements KeyService<NodeUnsealed> {
   readonly #options: NodeKeysOptions;
@@ -103,7 +100,7 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
       return new Date(validity(answer.clientCertificate).to).toISOString();
     };
     const stored = this.enrolment ?? this.#storedEnrolment();
-    if (stored !== undefined && freshness(stored, clock.wall()) > RENEW_BELOW) {
+    if (stored !== undefined && isFresh(stored, clock.wall())) {
       try {
         return `certificates of this boot, until ${take(stored)}`;
       } catch (thrown) {
@@ -140,16 +137,6 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
     } catch {
       return undefined;
     }
-  }
-}
-
-/** The part of its life that is left to the certificate, 0 to 1. */
-function freshness({ clientCertificate }: EnrolResponse, now: number): number {
-  try {
-    const { from, to } = validity(clientCertificate);
-    return now < from ? 0 : (to - now) / (to - from);
-  } catch {
-    return 0;
   }
 }
 

@@ -107,6 +107,25 @@ export function checkEnrolment(answer: EnrolResponse, keys: NodeKeys, node: stri
   }
 }
 
+/** A certificate is renewed when a third of its life is left. */
+const RENEW_BELOW = 1 / 3;
+
+/** Whether the certificates do: not old yet, and for the addresses that the machine has by now. */
+export function isFresh(
+  { clientCertificate, servingCertificate }: EnrolResponse,
+  now: number,
+  addresses = ownAddresses(),
+): boolean {
+  try {
+    const { from, to } = validity(clientCertificate);
+    const serving = read(servingCertificate, "the serving certificate");
+    const named = addresses.every((address) => serving.checkIP(address) !== undefined);
+    return named && now >= from && (to - now) / (to - from) > RENEW_BELOW;
+  } catch {
+    return false;
+  }
+}
+
 /** In milliseconds since 1970. */
 export function validity(certificate: Uint8Array): { readonly from: number; readonly to: number } {
   const { validFromDate, validToDate } = read(certificate, "the certificate");

@@ -17,6 +17,7 @@ import { writeAtomically } from "../../agent/kubelet/atomic-file.ts";
 import {
   certificateRequests,
   checkEnrolment,
+  isFresh,
   leadsOut,
   openKeys,
   validity,
@@ -33,12 +34,16 @@ describe("the node's credentials", () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  const enrol = async (node = "worker-1", ca = createCa("prod")): Promise<EnrolResponse> => {
+  const enrol = async (
+    node = "worker-1",
+    ca = createCa("prod"),
+    addresses = ["10.0.0.5"],
+  ): Promise<EnrolResponse> => {
     const made = await ca;
     const authority = openCa(made.certificate, made.privateKey, 86_400_000);
     const signed = await authority.sign(
       node,
-      certificateRequests(openKeys(files), node, ["10.0.0.5"]),
+      certificateRequests(openKeys(files), node, addresses),
       Date.now(),
     );
     return {
@@ -100,6 +105,26 @@ describe("the node's credentials", () => {
     const answer = await enrol();
     checkEnrolment(answer, openKeys(files), "worker-1");
     assert.ok(validity(answer.clientCertificate).to > Date.now());
+  });
+
+  it("do until two thirds of their life, and not before it", async () => {
+    const answer = await enrol();
+    const { from, to } = validity(answer.clientCertificate);
+    const third = (to - from) / 3;
+    assert.equal(isFresh(answer, from, []), true);
+    assert.equal(isFresh(answer, to - third - 1000, []), true);
+    assert.equal(isFresh(answer, to - third + 1000, []), false);
+    assert.equal(isFresh(answer, from - 1000, []), false);
+    assert.equal(isFresh({ ...answer, clientCertificate: Buffer.from("cut") }, from, []), false);
+  });
+
+  it("do as long as they name the addresses that the machine has", async () => {
+    const answer = await enrol("worker-1", createCa("prod"), ["10.0.0.5", "2001:db8::5"]);
+    const now = Date.now();
+    assert.equal(isFresh(answer, now, ["10.0.0.5", "2001:db8:0:0::5"]), true);
+    assert.equal(isFresh(answer, now, ["2001:db8::5"]), true, "an address that went away needs nothing");
+    assert.equal(isFresh(answer, now, ["10.0.0.6"]), false);
+    assert.equal(isFresh(answer, now, ["10.0.0.5", "2001:db8::6"]), false);
   });
 
   it("are refused otherwise, and the reason is told", async () => {

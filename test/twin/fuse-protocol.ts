@@ -53,8 +53,6 @@ export interface Connection {
   /** Calls back for each message; it may change once the callback returned. */
   start(receive: (message: Buffer) => void): void;
   send(message: Buffer): void;
-  /** Resolves when the other side has ended it. */
-  readonly ended: Promise<void>;
 }
 
 /**
@@ -63,6 +61,7 @@ export interface Connection {
  */
 export class KernelConnection implements Connection {
   readonly fd: number;
+  /** Resolves when the kernel has ended it. */
   readonly ended: Promise<void>;
   #open = true;
   #mounted: boolean;

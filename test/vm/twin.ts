@@ -44,7 +44,6 @@ const LENGTH = 4;
 /** A kernel's messages one after another, each of which begins with its length. */
 function relayed(stream: Socket): Connection {
   return {
-    ended: new Promise((resolve) => stream.once("close", () => resolve())),
     start(receive) {
       let rest: Buffer = Buffer.alloc(0);
       stream.on("data", (bytes: Buffer) => {
