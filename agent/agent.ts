@@ -28,7 +28,7 @@ import { ThisMachine } from "./boot/this-machine.ts";
 import { SealetError } from "./error.ts";
 import { hostFacts } from "./host.ts";
 import { FILES } from "./kubelet/places.ts";
-import { readIfThere } from "./kubelet/atomic-file.ts";
+import { readIfThere } from "./atomic-file.ts";
 import { systemd } from "./kubelet/systemd.ts";
 import { pem } from "./crypto/pem.ts";
 import { type Log, createLogger } from "./log.ts";

@@ -14,7 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["agent/kms"],
   ["agent/disk", "agent/tee", "agent/kubelet", "agent/collateral"],
   ["agent/attest", "agent/config", "agent/crypto", "agent/api/tls-door.ts", "agent/log.ts", "agent/host.ts"],
-  ["native", "agent/api/gen", "agent/api/status.ts", "agent/subprocess.ts"],
+  ["native", "agent/api/gen", "agent/api/status.ts", "agent/subprocess.ts", "agent/atomic-file.ts"],
   ["agent/error.ts", "agent/version.ts"],
 ];
 

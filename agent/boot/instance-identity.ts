@@ -3,8 +3,9 @@
  * and the same for the next one.
  */
 import { X509Certificate, createPrivateKey } from "node:crypto";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeAtomically } from "../atomic-file.ts";
 import { type TlsIdentity, createIdentity } from "../kms/identity.ts";
 
 /** @param runtime a folder on a tmpfs, root's alone */
@@ -29,10 +30,6 @@ function readIdentity(files: Files): TlsIdentity | undefined {
 
 async function makeIdentity(files: Files): Promise<TlsIdentity> {
   const identity = await createIdentity("sealet node");
-  for (const part of ["privateKey", "certificate"] as const) {
-    const next = `${files[part]}.next`;
-    writeFileSync(next, identity[part], { mode: 0o600 });
-    renameSync(next, files[part]);
-  }
+  for (const part of ["privateKey", "certificate"] as const) writeAtomically(files[part], identity[part]);
   return identity;
 }

@@ -4,10 +4,10 @@
  *
  * Must never hold a secret: events are made of codes, names, numbers and messages of `SealetError`.
  */
-import { appendFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { z } from "zod";
 import { type Code, isCode } from "../error.ts";
-import { readIfThere } from "../kubelet/atomic-file.ts";
+import { readIfThere, writeAtomically } from "../atomic-file.ts";
 import type { Clock } from "./clock.ts";
 import { PHASES } from "./phase.ts";
 
@@ -106,7 +106,5 @@ function parseEvent(line: string): Event | undefined {
 }
 
 function rewrite(path: string, events: readonly Event[]): void {
-  const next = `${path}.next`;
-  writeFileSync(next, events.map((event) => `${JSON.stringify(event)}\n`).join(""), { mode: 0o600 });
-  renameSync(next, path);
+  writeAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 }

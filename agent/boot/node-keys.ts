@@ -10,7 +10,7 @@ import type { Initdata, InitdataDigests } from "../config/initdata.ts";
 import type { DiskKeys } from "../disk/state-disk.ts";
 import { SealetError, asSealetError } from "../error.ts";
 import { certificateRequests, checkEnrolment, isFresh, openKeys, validity } from "../kubelet/credentials.ts";
-import { writeAtomically } from "../kubelet/atomic-file.ts";
+import { writeAtomically } from "../atomic-file.ts";
 import { type HeldLease as KmsLease, KmsConnection } from "../kms/client.ts";
 import type { TlsIdentity } from "../kms/identity.ts";
 import type { EvidenceSource } from "../tee/evidence-source.ts";

@@ -2,8 +2,9 @@
  * What the next agent of the same boot must know of this one: the lease, and which evidence got it. On /run, so a boot
  * never sees an earlier one's. Nothing secret; what it claims gives no key.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { z } from "zod";
+import { writeAtomically } from "../atomic-file.ts";
 
 const schema = z.strictObject({
   lease: z.strictObject({
@@ -39,10 +40,8 @@ export class SessionFile {
 
   /** Where /run can't be written the one of before stays, or none: its lease ends sooner, or keys are asked for again. */
   write(session: Session): void {
-    const next = `${this.#path}.next`;
     try {
-      writeFileSync(next, JSON.stringify(session), { mode: 0o600 });
-      renameSync(next, this.#path);
+      writeAtomically(this.#path, JSON.stringify(session));
     } catch {
       // Neither may keep this agent from serving, nor from locking.
     }

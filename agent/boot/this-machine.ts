@@ -16,7 +16,7 @@ import {
   writeCertificates,
 } from "../kubelet/kubernetes.ts";
 import { type KubernetesApi, tellNode } from "../kubelet/node-object.ts";
-import { readIfThere } from "../kubelet/atomic-file.ts";
+import { readIfThere } from "../atomic-file.ts";
 import type { Services } from "../kubelet/systemd.ts";
 import { detectTee } from "../tee/detect.ts";
 import type { EvidenceSource } from "../tee/evidence-source.ts";

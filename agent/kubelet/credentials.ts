@@ -10,7 +10,7 @@ import { certificateRequest } from "../crypto/certificate.ts";
 import { pem } from "../crypto/pem.ts";
 import type { EnrolResponse } from "../api/gen/sealet.ts";
 import { SealetError } from "../error.ts";
-import { readIfThere, writeAtomically } from "./atomic-file.ts";
+import { readIfThere, writeAtomically } from "../atomic-file.ts";
 import { FILES } from "./places.ts";
 
 /** As many addresses as the KMS takes. */

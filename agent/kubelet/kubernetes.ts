@@ -9,7 +9,7 @@ import type { EnrolResponse } from "../api/gen/sealet.ts";
 import { readAhead } from "../../native/read-ahead.ts";
 import { pem } from "../crypto/pem.ts";
 import { SealetError } from "../error.ts";
-import { readIfThere, writeAtomically } from "./atomic-file.ts";
+import { readIfThere, writeAtomically } from "../atomic-file.ts";
 import {
   cniConfiguration,
   containerdConfiguration,

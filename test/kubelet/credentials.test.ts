@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EnrolResponse } from "../../agent/api/gen/sealet.ts";
 import { createCa, openCa } from "../../agent/kms/enrolment-ca.ts";
-import { writeAtomically } from "../../agent/kubelet/atomic-file.ts";
+import { writeAtomically } from "../../agent/atomic-file.ts";
 import {
   certificateRequests,
   checkEnrolment,

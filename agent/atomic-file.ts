@@ -1,7 +1,7 @@
 /** Files that are there whole or not at all, also after a power cut. */
 import { mkdirSync, openSync, closeSync, fsyncSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { errnoOf } from "../error.ts";
+import { errnoOf } from "./error.ts";
 
 /** @returns whether it had to be written: what is there already with the same bytes is left alone */
 export function writeAtomically(path: string, contents: string | Uint8Array, mode = 0o600): boolean {
