@@ -9,7 +9,14 @@ import { type DiskFacts, EnrolResponse, type Evidence } from "../api/gen/sealet.
 import type { Initdata, InitdataDigests } from "../config/initdata.ts";
 import type { DiskKeys } from "../disk/state-disk.ts";
 import { SealetError, asSealetError } from "../error.ts";
-import { certificateRequests, checkEnrolment, isFresh, openKeys, validity } from "../kubelet/credentials.ts";
+import {
+  certificateRequests,
+  checkEnrolment,
+  isFresh,
+  openKeys,
+  ownAddresses,
+  validity,
+} from "../kubelet/credentials.ts";
 import { writeAtomically } from "../atomic-file.ts";
 import { type HeldLease as KmsLease, KmsConnection } from "../kms/client.ts";
 import type { TlsIdentity } from "../kms/identity.ts";
@@ -100,7 +107,9 @@ export class NodeKeys implements KeyService<NodeUnsealed> {
       return new Date(validity(answer.clientCertificate).to).toISOString();
     };
     const stored = this.enrolment ?? this.#storedEnrolment();
-    if (stored !== undefined && isFresh(stored, clock.wall())) {
+    // An agent that starts takes what it finds, for its KMS may be away; a new address can wait until it looks again.
+    const addresses = this.enrolment === undefined ? [] : ownAddresses();
+    if (stored !== undefined && isFresh(stored, clock.wall(), addresses)) {
       try {
         return `certificates of this boot, until ${take(stored)}`;
       } catch (thrown) {

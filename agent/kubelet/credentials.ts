@@ -62,7 +62,7 @@ export function certificateRequests(keys: NodeKeys, node: string, ip = ownAddres
 }
 
 /** Addresses at which others reach this machine; those of pods' links and of services are not the node's. */
-function ownAddresses(): readonly string[] {
+export function ownAddresses(): readonly string[] {
   const addresses = Object.entries(networkInterfaces())
     .filter(([link]) => leadsOut(link))
     .flatMap(([, list]) => list ?? [])
@@ -110,11 +110,11 @@ export function checkEnrolment(answer: EnrolResponse, keys: NodeKeys, node: stri
 /** A certificate is renewed when a third of its life is left. */
 const RENEW_BELOW = 1 / 3;
 
-/** Whether the certificates do: not old yet, and for the addresses that the machine has by now. */
+/** Whether the certificates do: not old yet, and for these addresses. */
 export function isFresh(
   { clientCertificate, servingCertificate }: EnrolResponse,
   now: number,
-  addresses = ownAddresses(),
+  addresses: readonly string[],
 ): boolean {
   try {
     const { from, to } = validity(clientCertificate);
