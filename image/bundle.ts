@@ -84,6 +84,9 @@ function pinnedNode(architecture: Architecture): string {
   return join(dirname(require.resolve(`node-linux-${architecture}/package.json`)), "bin/node");
 }
 
+/** No machine code is made at run time: what can be written is never run, as the units demand. */
+const NO_JIT = "--jitless";
+
 /**
  * @param outDir made if it is not there; gets the files named in the answer
  */
@@ -104,12 +107,17 @@ export async function buildExecutable(
       useCodeCache: architecture === process.arch,
       // NODE_OPTIONS must not reach the agent, nor a debugger by signal, nor a foreign function but by native/.
       execArgvExtension: "none",
-      execArgv: ["--disable-sigusr1", "--no-experimental-ffi", "--disable-warning=ExperimentalWarning"],
+      execArgv: [
+        NO_JIT,
+        "--disable-sigusr1",
+        "--no-experimental-ffi",
+        "--disable-warning=ExperimentalWarning",
+      ],
     };
     writeFileSync(join(work, "sea.json"), JSON.stringify(config));
     // Relative paths, empty environment: neither may show in the result. The seed is that of V8's string hashes,
-    // which the compiled code carries; the running program has its own.
-    execFileSync(node, ["--random-seed=1", "--build-sea", "sea.json"], {
+    // which the compiled code carries; the running program has its own. Compiled code is for the same flags alone.
+    execFileSync(node, [NO_JIT, "--random-seed=1", "--build-sea", "sea.json"], {
       cwd: work,
       env: {},
       stdio: ["ignore", "ignore", "inherit"],

@@ -25,6 +25,6 @@ for (const name of wanted.length > 0 ? wanted : files.keys()) {
   const path = join(HERE, file);
   const inGuest = file.endsWith(".uml.ts");
   const args = inGuest ? [join(HERE, "..", "uml", "run.ts"), path] : [path, ...flags];
-  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, [...process.execArgv, ...args], { stdio: "inherit" });
   if (status !== 0) process.exit(1);
 }

@@ -29,6 +29,8 @@ export interface TestKms {
   /** The executable, and the KMS's operator socket. */
   readonly program: string;
   readonly socket: string;
+  /** Of the process that runs now. */
+  readonly pid: () => number;
   /** Runs a command of `sealet` against this KMS; its JSON answer. */
   readonly sealet: (...args: readonly string[]) => Promise<unknown>;
   /** Puts another policy in force; versions must rise. */
@@ -87,6 +89,7 @@ export async function startTestKms(options: KmsOptions): Promise<TestKms> {
     endpoint: `${options.addresses[0] ?? "127.0.0.1"}:${port}`,
     program,
     socket,
+    pid: () => server?.pid ?? 0,
     sealet,
     applyPolicy,
     addNode: async (name) => {

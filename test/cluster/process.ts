@@ -8,6 +8,7 @@ import { tail } from "../../image/progress.ts";
 
 export interface Server {
   readonly name: string;
+  readonly pid: number;
   /** Ended already? */
   readonly ended: () => boolean;
   readonly log: string;
@@ -35,6 +36,7 @@ export function startServer(
   const ended = () => child.exitCode !== null || child.signalCode !== null;
   return {
     name,
+    pid: child.pid ?? 0,
     ended,
     log: options.log,
     stop: async (signal = "SIGTERM") => {
