@@ -9,6 +9,8 @@ import { type Server, ServerCredentials } from "@grpc/grpc-js";
 import { ipBytes } from "../crypto/ip-address.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Node's timers take no more: 24 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 type ConnectionInjector = ReturnType<Server["createConnectionInjector"]>;
 
@@ -46,6 +48,7 @@ export async function openTlsDoor(options: TlsDoorOptions): Promise<TlsDoor> {
   const close = closerOf(server, injector, grpc, graceMs);
   server.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
+    endWithCertificate(socket);
     if (socket.alpnProtocol === "h2" && admit?.(socket) !== false) injector.injectConnection(socket);
     else socket.destroy();
   });
@@ -71,6 +74,15 @@ function withDefaults(tls: TlsOptions): TlsOptions {
     secureOptions: constants.SSL_OP_NO_TICKET,
     ...tls,
   };
+}
+
+/** Who was let in by a certificate of the CA stays for as long as that is valid: what is open takes new calls, too. */
+function endWithCertificate(socket: TLSSocket): void {
+  const certificate = socket.getPeerX509Certificate();
+  if (!socket.authorized || certificate === undefined) return;
+  const left = certificate.validToDate.getTime() - Date.now();
+  const end = setTimeout(() => socket.destroy(), Math.min(left, LONGEST_TIMER_MS));
+  socket.once("close", () => clearTimeout(end));
 }
 
 /**

@@ -11,7 +11,8 @@ interface Issued {
 export interface TestCa {
   /** PEM. */
   readonly certificate: Buffer;
-  issue(subject: Subject, kind: "client" | "serving"): Issued;
+  /** @param notAfter default: in an hour */
+  issue(subject: Subject, kind: "client" | "serving", notAfter?: Date): Issued;
 }
 
 const pem = (der: Buffer) =>
@@ -28,13 +29,13 @@ export function testCa(): TestCa {
     certificate: pem(
       issueCertificate({ subject, spki: spki(ca.publicKey), ...dates, as: { kind: "ca" } }, issuer),
     ),
-    issue(name, kind) {
+    issue(name, kind, notAfter = dates.notAfter) {
       const keys = newKey();
       const names = { dns: ["localhost"], ip: ["127.0.0.1", "::1", "fd00::10:1"] };
       const as = kind === "client" ? ({ kind } as const) : ({ kind, names } as const);
       return {
         certificate: pem(
-          issueCertificate({ subject: name, spki: spki(keys.publicKey), ...dates, as }, issuer),
+          issueCertificate({ subject: name, spki: spki(keys.publicKey), ...dates, notAfter, as }, issuer),
         ),
         privateKey: Buffer.from(keys.privateKey.export({ type: "pkcs8", format: "pem" })),
       };

@@ -29,25 +29,28 @@ describe("TLS door", () => {
     ...ca.issue({ CN: "system:node:worker-1", O: "system:nodes" }, "serving"),
     clusterCa: ca.certificate,
   });
-  const client = ca.issue({ CN: "kms", O: "sealet:control-plane" }, "client");
+  const controlPlane = { CN: "kms", O: "sealet:control-plane" };
+  const client = ca.issue(controlPlane, "client");
   let listener: TlsListener;
   beforeEach(async () => {
     listener = await serveTls({ host: "127.0.0.1", port: 0, identity: identity(), view, health });
   });
   afterEach(() => listener.close());
 
-  /** @returns what was agreed on, or the error's code */
-  const handshake = async (version: SecureVersion): Promise<string> => {
-    const socket = connect({
+  const open = ({ privateKey: key, certificate: cert } = client, version?: SecureVersion) =>
+    connect({
       host: "localhost",
       port: listener.port,
       ca: ca.certificate,
-      key: client.privateKey,
-      cert: client.certificate,
-      minVersion: version,
-      maxVersion: version,
+      key,
+      cert,
+      ...(version === undefined ? {} : { minVersion: version, maxVersion: version }),
       ALPNProtocols: ["h2"],
     });
+
+  /** @returns what was agreed on, or the error's code */
+  const handshake = async (version: SecureVersion): Promise<string> => {
+    const socket = open(client, version);
     try {
       await once(socket, "secureConnect");
       return socket.getProtocol() ?? "";
@@ -64,6 +67,18 @@ describe("TLS door", () => {
       assert.equal(await handshake("TLSv1.3"), "TLSv1.3");
       assert.equal(await handshake("TLSv1.2"), "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
     }
+  });
+
+  it("has nobody stay whose certificate ends, and others only then", async () => {
+    const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 1000);
+    const brief = open(ca.issue(controlPlane, "client", end));
+    const lasting = open();
+    await Promise.all([once(brief, "secureConnect"), once(lasting, "secureConnect")]);
+    brief.resume();
+    await once(brief, "close");
+    assert.ok(Date.now() >= end.getTime());
+    assert.equal(lasting.destroyed, false);
+    lasting.destroy();
   });
 
   const silent = async (count: number): Promise<Socket[]> => {
