@@ -13,6 +13,9 @@ import { type TlsIdentity, spkiDigest } from "./identity.ts";
 /** Protocol versions that this code speaks. */
 export const PROTOCOL_VERSIONS: readonly number[] = [1];
 
+/** No KMS gives a longer lease, and no node takes one. */
+export const MAX_LEASE_MS = 86_400_000;
+
 export const TLS_OPTIONS = {
   minVersion: "TLSv1.3",
   maxVersion: "TLSv1.3",

@@ -21,7 +21,8 @@ import {
   type UnsealSecrets,
 } from "../api/gen/sealet.ts";
 import { type CallLimits, call, cancelled } from "./call.ts";
-import { PROTOCOL_VERSIONS, PinnedCredentials } from "./channel.ts";
+import { MAX_LEASE_MS, PROTOCOL_VERSIONS, PinnedCredentials } from "./channel.ts";
+import { isUuid } from "./disk-facts.ts";
 import { type TlsIdentity, spkiOf } from "./identity.ts";
 import { createKemKey, unwrap } from "./wrap.ts";
 
@@ -230,8 +231,7 @@ export class KmsConnection implements Disposable {
         expected: PROTOCOL_VERSIONS.join(", "),
         found: String(answer.version),
       });
-    if (answer.nonce.length !== 32)
-      throw new SealetError("REQUEST_INVALID", "The KMS's nonce is not 32 bytes");
+    if (answer.nonce.length !== 32) throw malformed("nonce", "32 bytes", `${answer.nonce.length} bytes`);
     return answer.nonce;
   }
 
@@ -273,8 +273,11 @@ export class KmsConnection implements Disposable {
 }
 
 function heldLease(lease: Lease | undefined, requestedAt: number): HeldLease {
-  if (lease === undefined) throw new SealetError("REQUEST_INVALID", "The KMS's answer has no lease");
+  if (lease === undefined) throw malformed("lease", "a lease", "none");
   const durationMs = Number(lease.durationMs);
+  // For so long a node keeps its disk open when nobody answers any more.
+  if (durationMs < 0 || durationMs > MAX_LEASE_MS)
+    throw malformed("lease.duration_ms", `at most ${MAX_LEASE_MS}`, String(lease.durationMs));
   return {
     id: lease.id,
     durationMs,
@@ -285,12 +288,16 @@ function heldLease(lease: Lease | undefined, requestedAt: number): HeldLease {
 
 function unsealed(secrets: UnsealSecrets, requestedAt: number): Unsealed {
   const { format, uuid, generation, nextEpoch } = secrets;
-  if (secrets.diskKey.length !== 32 || secrets.headerMacKey.length !== 32)
-    throw new SealetError("REQUEST_INVALID", "The KMS's answer has no keys of 32 bytes");
   using stack = new DisposableStack();
+  const keyOf = (field: string, bytes: Buffer): Buffer => {
+    if (bytes.length !== 32) throw malformed(field, "32 bytes", `${bytes.length} bytes`);
+    return stack.use(Secret.take(bytes)).bytes;
+  };
+  const diskKey = keyOf("disk_key", secrets.diskKey);
+  const headerMacKey = keyOf("header_mac_key", secrets.headerMacKey);
+  // It may become the disk's.
+  if (!isUuid(uuid)) throw malformed("uuid", "a UUID", uuid.slice(0, 64));
   const lease = heldLease(secrets.lease, requestedAt);
-  const diskKey = stack.use(Secret.take(secrets.diskKey)).bytes;
-  const headerMacKey = stack.use(Secret.take(secrets.headerMacKey)).bytes;
   const owned = stack.move();
   return {
     diskKey,
@@ -303,4 +310,12 @@ function unsealed(secrets: UnsealSecrets, requestedAt: number): Unsealed {
     kmsTimeUnixMs: secrets.timeUnixMs,
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+function malformed(predicate: string, expected: string, found: string): SealetError {
+  return new SealetError("REQUEST_INVALID", `The KMS's answer is not well-formed: ${predicate}`, {
+    predicate,
+    expected,
+    found,
+  });
 }

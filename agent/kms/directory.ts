@@ -10,6 +10,7 @@ import { type DocumentKind, parseDocument } from "../config/document.ts";
 import { clusterName, endpoint } from "../config/names.ts";
 import { SealetError, reasonOf } from "../error.ts";
 import { pem } from "../crypto/pem.ts";
+import { MAX_LEASE_MS } from "./channel.ts";
 import { createCa, openCa } from "./enrolment-ca.ts";
 import { type TlsIdentity, createIdentity } from "./identity.ts";
 import { podNetwork } from "./pod-network.ts";
@@ -37,7 +38,10 @@ const schema = z.strictObject({
   /** Where this KMS listens, and under which names the nodes find it. */
   listen: endpoint,
   endpoints: z.array(endpoint).min(1).max(16),
-  leaseSeconds: z.number().min(0.1).max(86_400),
+  leaseSeconds: z
+    .number()
+    .min(0.1)
+    .max(MAX_LEASE_MS / 1000),
   nonceSeconds: z.number().min(0.1).max(600),
   certificateDays: z.int().min(1).max(365),
   limits: z.strictObject({

@@ -14,7 +14,7 @@ export interface PresentedDisk {
   readonly sizeBytes: number;
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
 
 /** @throws REQUEST_INVALID */
 export function readDiskFacts(facts: DiskFacts | undefined): PresentedDisk {
@@ -22,7 +22,7 @@ export function readDiskFacts(facts: DiskFacts | undefined): PresentedDisk {
   const { state, uuid, headerDigest, generation } = facts;
   if (!isDiskState(state)) throw invalid("disk.state", "a state of a disk", state.slice(0, 32));
   const named = state === "interrupted" || state === "sealed";
-  if (named ? !UUID.test(uuid) : uuid !== "" && !UUID.test(uuid))
+  if (named ? !isUuid(uuid) : uuid !== "" && !isUuid(uuid))
     throw invalid("disk.uuid", named ? "a UUID" : "a UUID or nothing", uuid.slice(0, 64));
   if (headerDigest.length !== 0 && headerDigest.length !== 32)
     throw invalid("disk.header_digest", "32 bytes or none", `${headerDigest.length} bytes`);

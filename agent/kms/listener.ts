@@ -39,12 +39,15 @@ export interface Door {
   close(): Promise<void>;
 }
 
+/** What nodes may ask. */
+export type NodeService = Pick<KeyService, "challenge" | "unseal" | "commit" | "enrol" | "renew" | "release">;
+
 /** @param listen "host:port"; port 0 takes a free one */
 export async function openNodeDoor(
   listen: string,
   identity: TlsIdentity,
   connections: number,
-  service: KeyService,
+  service: NodeService,
   report: ReportDefect,
 ): Promise<Door> {
   const grpc = new Server(SERVER_OPTIONS);

@@ -68,6 +68,9 @@ export async function unwrap(key: KemKey, reportData: Uint8Array, wrapped: Wrapp
   }
   try {
     return UnsealSecrets.decode(plain);
+  } catch {
+    // Without the cause: it may quote what it could not read.
+    throw new SealetError("REQUEST_INVALID", "What the KMS wrapped are not the keys of this protocol");
   } finally {
     plain.fill(0);
   }
