@@ -14,7 +14,8 @@ import type {
   Verdict,
 } from "../../agent/boot/machine.ts";
 import type { DiskFacts } from "../../agent/api/gen/sealet.ts";
-import { SealetError } from "../../agent/error.ts";
+import type { PhaseName } from "../../agent/boot/phase.ts";
+import { type Code, SealetError } from "../../agent/error.ts";
 
 export type Operation =
   | "configure"
@@ -35,6 +36,24 @@ export type Operation =
   | "disk.close"
   | "disk.suspend";
 
+/** Which operation of the machine each phase lives by. */
+export const OPERATION: Partial<Record<PhaseName, Operation>> = {
+  configure: "configure",
+  detect: "detect",
+  attest: "attest",
+  unseal: "unseal",
+  mount: "mount",
+  enrol: "enrol",
+  kubelet: "kubernetes.start",
+  serve: "serve",
+};
+
+/** Before an operation takes effect; after it, before its answer. */
+type Moment = "before" | "after";
+
+/** Which operations fail, each with its code. */
+export type Faults = Partial<Record<Operation, Code>>;
+
 interface FakeKeys extends Unsealed {
   readonly diskKey: Buffer;
 }
@@ -46,8 +65,9 @@ export class FakeMachine implements Machine<FakeKeys> {
   readonly effects: Operation[] = [];
   /** Called before each operation: throws to fail it, waits to delay it. */
   before: (operation: Operation, signal: AbortSignal | undefined) => void | Promise<void> = () => undefined;
-  /** Called after it took effect, before the answer. */
-  after: (operation: Operation) => void | Promise<void> = () => undefined;
+  #faults: Faults = {};
+  /** Called around each: waits for ever where a test says so. */
+  #hang: (operation: Operation, moment: Moment) => void | Promise<void> = () => undefined;
 
   initdata = "ab".repeat(32);
 
@@ -69,11 +89,36 @@ export class FakeMachine implements Machine<FakeKeys> {
   async #do<T>(operation: Operation, signal: AbortSignal | undefined, effect: () => T): Promise<T> {
     await Promise.resolve();
     await this.before(operation, signal);
+    const fault = this.#faults[operation];
+    if (fault !== undefined) throw new SealetError(fault, `${operation} fails`);
+    await this.#hang(operation, "before");
     if (signal?.aborted === true) throw new SealetError("CANCELLED", "Cancelled");
     this.effects.push(operation);
     const result = effect();
-    await this.after(operation);
+    await this.#hang(operation, "after");
     return result;
+  }
+
+  /** From now on. */
+  fails(faults: Faults): void {
+    this.#faults = faults;
+  }
+
+  /** From now on this one never ends, and heeds no signal. @returns whether it was reached */
+  hangs(operation: Operation, moment: Moment = "before"): () => boolean {
+    let reached = false;
+    this.#hang = (what, when) => {
+      if (what !== operation || when !== moment) return undefined;
+      reached = true;
+      return new Promise<never>(() => undefined);
+    };
+    return () => reached;
+  }
+
+  /** What hangs goes on hanging; nothing new does, or fails. */
+  heals(): void {
+    this.#faults = {};
+    this.#hang = () => undefined;
   }
 
   configure(signal: AbortSignal): Promise<NodeConfiguration> {
