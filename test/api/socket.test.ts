@@ -1,91 +1,21 @@
-/** The node's API over its real transports: the unix socket, and TLS under a CA made here. */
+/** The node's API on its unix socket. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Client, ChannelCredentials, type ServiceError, credentials, status } from "@grpc/grpc-js";
-import { ALLOWED, authorise, callerOf } from "../../agent/api/authorisation.ts";
-import { type HealthCheckResponse, HealthClient, HealthService } from "../../agent/api/gen/health.ts";
-import {
-  ServerReflectionClient,
-  type ServerReflectionResponse,
-  ServerReflectionService,
-} from "../../agent/api/gen/reflection.ts";
-import {
-  type Disk,
-  type Event,
-  type Evidence,
-  NodeClient,
-  NodeService,
-  type Status,
-} from "../../agent/api/gen/sealet.ts";
+import { type ChannelCredentials, type Client, credentials, status } from "@grpc/grpc-js";
+import { type HealthCheckResponse, HealthClient } from "../../agent/api/gen/health.ts";
+import { ServerReflectionClient, type ServerReflectionResponse } from "../../agent/api/gen/reflection.ts";
+import { type Disk, type Event, type Evidence, NodeClient } from "../../agent/api/gen/sealet.ts";
 import { Health } from "../../agent/api/health.ts";
-import type { NodeView } from "../../agent/api/node-service.ts";
-import { type Listener, SERVED, serveSocket, serveTls } from "../../agent/api/server.ts";
-import { fromStatus } from "../../agent/api/status.ts";
-import { statusOf } from "../../agent/api/status-view.ts";
-import { Journal } from "../../agent/boot/journal.ts";
-import { SealetError } from "../../agent/error.ts";
+import { type Listener, SERVED, serveSocket } from "../../agent/api/server.ts";
+import type { SealetError } from "../../agent/error.ts";
 import { peerCredentials } from "../../native/peer-credentials.ts";
-import { VirtualClock } from "../boot/virtual-clock.ts";
-import { type TestCa, testCa } from "./test-ca.ts";
+import { View, ask, getStatus } from "./view.ts";
 
-const clock = new VirtualClock();
 const note = (message: string) => ({ phase: "agent", kind: "note", message }) as const;
-
-/** Knows who listens to it. */
-class WatchedJournal extends Journal {
-  readonly readers = new Set<unknown>();
-  override subscribe(...[listener]: Parameters<Journal["subscribe"]>): () => void {
-    const leave = super.subscribe(listener);
-    this.readers.add(listener);
-    return () => {
-      this.readers.delete(listener);
-      leave();
-    };
-  }
-}
-
-class View implements NodeView {
-  readonly bootId = "boot-2";
-  readonly events = new WatchedJournal(clock);
-  readonly asked: Buffer[] = [];
-  /** Of the last request for evidence; where a test sets `slow` that has no end. */
-  signal: AbortSignal | undefined;
-  slow = false;
-  status(): Promise<Status> {
-    const node = { state: { state: "booting" }, phases: new Map(), facts: {} } as const;
-    return Promise.resolve(statusOf(node, clock, undefined, undefined));
-  }
-  disk(): Promise<Disk> {
-    return Promise.reject(
-      new SealetError("DISK_MISSING", "No disk", { expected: "serial state", found: "none" }),
-    );
-  }
-  evidence(nonce: Buffer, signal: AbortSignal): Promise<Evidence> {
-    this.asked.push(nonce);
-    this.signal = signal;
-    if (this.slow) return new Promise(() => undefined);
-    const empty = Buffer.alloc(0);
-    return Promise.resolve({
-      tee: "sev-snp",
-      report: Buffer.from("report"),
-      auxiliary: empty,
-      eventLog: empty,
-    });
-  }
-}
-
-type Done<Response> = (error: ServiceError | null, response: Response) => void;
-const ask = <Response>(call: (done: Done<Response>) => unknown): Promise<Response> =>
-  new Promise((resolve, reject) => {
-    call((error, response) =>
-      error === null ? resolve(response) : reject(fromStatus(error, "NOT_SERVING")),
-    );
-  });
-const getStatus = (client: NodeClient) => ask<Status>((done) => client.getStatus({}, done));
 const getEvidence = (client: NodeClient, nonce: Buffer) =>
   ask<Evidence>((done) => client.getEvidence({ nonce }, done));
 const check = (client: HealthClient, service: string) =>
@@ -99,37 +29,6 @@ async function until(condition: () => boolean): Promise<void> {
     await delay(5);
   }
 }
-
-describe("authorisation", () => {
-  it("has a row for every method that is served, and none more", () => {
-    const served = [NodeService, HealthService, ServerReflectionService].flatMap((service) =>
-      Object.values(service).map(({ path }) => path),
-    );
-    assert.deepEqual(new Set(Object.keys(ALLOWED)), new Set<string>(served));
-  });
-
-  it("lets nobody call what is not in the table", () => {
-    for (const path of ["/sealet.v1.Kms/Unseal", "/sealet.v1.Node/", "constructor", "__proto__", ""]) {
-      assert.throws(() => authorise(path, "root"), { code: "PERMISSION_DENIED" });
-    }
-  });
-
-  it("takes only the control plane's certificates", () => {
-    assert.equal(callerOf({ O: "sealet:control-plane", CN: "kms" }), "control-plane");
-    assert.equal(callerOf({ O: ["system:nodes", "system:masters"] }), "control-plane");
-    assert.throws(() => callerOf(undefined), { code: "UNAUTHENTICATED" });
-    for (const subject of [
-      { O: "system:nodes", CN: "system:node:worker-1" },
-      { CN: "sealet:control-plane" },
-      { O: "sealet:control-plane:guests" },
-      { O: ["system:masters\u0000", "System:Masters"] },
-      {},
-      { O: [] },
-    ]) {
-      assert.throws(() => callerOf(subject), { code: "PERMISSION_DENIED" });
-    }
-  });
-});
 
 describe("API on the unix socket", () => {
   let folder: string;
@@ -352,61 +251,5 @@ describe("API on the unix socket", () => {
     );
     assert.ok(answers[1]?.fileDescriptorResponse?.fileDescriptorProto[0]?.includes("sealet.proto"));
     assert.equal(answers[2]?.errorResponse?.errorCode, status.NOT_FOUND);
-  });
-});
-
-describe("API over TLS", () => {
-  const health = new Health(SERVED);
-  let ca: TestCa;
-  let listener: Listener & { port: number };
-  let clients: Client[] = [];
-  before(async () => {
-    ca = testCa();
-    const identity = {
-      ...ca.issue({ CN: "system:node:worker-1", O: "system:nodes" }, "serving"),
-      clusterCa: ca.certificate,
-    };
-    listener = await serveTls({ host: "127.0.0.1", port: 0, identity, view: new View(), health });
-  });
-  afterEach(() => {
-    for (const client of clients) client.close();
-    clients = [];
-  });
-  after(() => listener.close());
-  const connect = (channel: ChannelCredentials): NodeClient => {
-    const client = new NodeClient(`localhost:${listener.port}`, channel);
-    clients.push(client);
-    return client;
-  };
-  const withCertificate = (issuer: TestCa, subject: { CN: string; O?: string }) => {
-    const { privateKey, certificate } = issuer.issue(subject, "client");
-    return connect(ChannelCredentials.createSsl(ca.certificate, privateKey, certificate));
-  };
-
-  it("answers the control plane", async () => {
-    const client = withCertificate(ca, { CN: "kms", O: "sealet:control-plane" });
-    assert.equal((await getStatus(client)).state, "booting");
-  });
-
-  it("refuses a node, a person, and a name without its organisation", async () => {
-    for (const subject of [
-      { CN: "system:node:worker-2", O: "system:nodes" },
-      { CN: "sealet:control-plane" },
-    ]) {
-      const client = withCertificate(ca, subject);
-      await assert.rejects(getStatus(client), { code: "PERMISSION_DENIED" });
-      await assert.rejects(client.watchEvents({ afterSequence: 0n, follow: true, bootId: "" }).toArray(), {
-        code: status.PERMISSION_DENIED,
-      });
-    }
-  });
-
-  it("does not get past the handshake with another CA's certificate, or with none", async () => {
-    const stranger = withCertificate(testCa(), { CN: "kms", O: "sealet:control-plane" });
-    await assert.rejects(getStatus(stranger), { code: "NOT_SERVING" });
-    const nobody = connect(ChannelCredentials.createSsl(ca.certificate));
-    await assert.rejects(getStatus(nobody), { code: "NOT_SERVING" });
-    const plain = connect(ChannelCredentials.createInsecure());
-    await assert.rejects(getStatus(plain), { code: "NOT_SERVING" });
   });
 });
